@@ -1,0 +1,64 @@
+"""Packages, dependencies and console scripts of LINKs.
+
+Ryu 4.34 builds only with setuptools 66: install with ``pip install --build-constraint build-constraints.txt -e .``
+(pip 25.3 or later), or simply ``make setup``.
+"""
+
+from setuptools import setup
+
+setup(
+    name="links-6g-twin",
+    version="0.1.0",
+    description="SDN control plane that lets a city ask its digital twin, over 6G and Zigbee",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=["agents", "controller", "evaluation", "mininet_topos", "optimizer", "predictor", "proto", "twin"],
+    include_package_data=True,
+    package_data={
+        "agents": ["*.json", "*.yaml", "*.toml", "cards/*"],
+        "evaluation": ["queries/*.yaml"],
+        "proto": ["*.proto", "*.pyi"],
+        "twin": ["*.json", "*.csv", "scenarios/*.json"],
+    },
+    install_requires=[
+        "ryu==4.34",
+        "eventlet>=0.40,<0.42",
+        "grpcio>=1.80,<2",
+        "grpcio-health-checking>=1.80,<2",
+        "grpcio-reflection>=1.80,<2",
+        "protobuf>=6.31,<8",
+        "numpy>=2.1,<3",
+        "pyomo>=6.9,<7",
+        "gurobipy>=12,<14",
+        "highspy>=1.10,<2",
+        "statsforecast>=2,<3",
+        "aiocoap>=0.4.14,<0.5",
+        "mininet==2.3.0.dev6",
+        "pyroute2>=0.9,<0.10",
+        "pyyaml>=6,<7",
+        "tzdata",
+        "rich>=14,<16",
+    ],
+    extras_require={
+        # Used when they are there; `links doctor` says what they would add.
+        "llm": ["openai>=2,<4"],
+        "timesfm": ["timesfm>=2,<4", "torch>=2.7"],
+        "test": [
+            "grpcio-tools>=1.80,<2",
+            "hypothesis>=6,<7",
+            "jsonschema>=4,<5",
+            "pytest>=8,<10",
+            "pytest-asyncio>=1,<2",
+            "pytest-timeout>=2,<3",
+            "ruff>=0.12,<1",
+            "trustme>=1,<2",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "links = controller.cli:main",
+            # Takes the place of Ryu's own script of this name: see controller/ryu_manager.py.
+            "ryu-manager = controller.ryu_manager:main",
+        ]
+    },
+)
