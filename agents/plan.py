@@ -1,7 +1,9 @@
 """The data plan: which sensor types, where and when a question needs (the output of data planning)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+MAX_QUESTION_CHARS = 2000
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class PlanItem:
 
 @dataclass(frozen=True)
 class DataPlan:
-    """The plan. ``answerable`` False goes with a reason and no items."""
+    """The plan. ``answerable`` False goes with a reason and no items.
+
+    ``seconds``, the time that planning took, does not count when plans are compared.
+    """
 
     query: str
     answerable: bool
@@ -40,4 +45,12 @@ class DataPlan:
     model: str = ""
     steps: int = 0
     tokens: int = 0
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
+
+
+def check_question(question: str) -> None:
+    """Raises ValueError for a question that is longer than any planner takes."""
+    if len(question) > MAX_QUESTION_CHARS:
+        raise ValueError(
+            f"the question has {len(question)} characters; the limit is {MAX_QUESTION_CHARS}: ask it in fewer words"
+        )

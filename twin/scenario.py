@@ -239,6 +239,7 @@ def _build(kind: type, value: object, where: str):
     return kind(**{key: _convert(types[key], value[key], f"{where}: {key}") for key in types})
 
 
+_NAMES = {float: "finite number", int: "whole number", str: "text"}
 _TYPES: dict[type, dict[str, type]] = {}
 
 
@@ -258,7 +259,7 @@ def _convert(kind: type, value: object, where: str):
     if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:  # refuses 1e999 too
         return float(value)
     if type(value) is not kind or kind is float:
-        raise ScenarioError(f"{where}: a {kind.__name__} is expected, not {value!r}")
+        raise ScenarioError(f"{where}: a {_NAMES[kind]} is expected, not {value!r:.60}")
     return value
 
 
@@ -303,7 +304,7 @@ def _problems(s: Scenario) -> Iterable[str]:
                 yield f"{title} {row.id}: height_m {row.height_m} must be above 0"
     for coordinator in s.coordinators:
         if not 11 <= coordinator.channel <= 26:
-            yield f"coordinators {coordinator.id}: channel {coordinator.channel} must be 11 to 26 (2.4 GHz, IEEE 802.15.4)"
+            yield f"coordinators {coordinator.id}: channel {coordinator.channel} must be 11 to 26 (2.4 GHz)"
     cells, districts = {cell.id for cell in s.cells}, {district.name for district in s.districts}
     if not cells:
         yield "cells: at least one is needed"

@@ -1,0 +1,134 @@
+"""Where a question looks: areas from the places it names, and the registered sensors in an area."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agents.plan import Area
+from twin.gazetteer import NamedPlace, PlaceMatch, find_places
+from twin.scenario import Scenario, Sensor, distance_m
+from twin.words import fold
+
+MAX_AREAS = 8
+_NEAR_M = 1000.0  # "near", "around" a place: at least so far
+
+_WITHIN = re.compile(
+    r"(?:within|nel raggio di|entro) (?:a radius of )?(\d{1,3}(?:[.,]\d+)?) ?(km|kilomet\w+|chilomet\w+|m|met\w+"
+    r"|miles?) (?:of|from|around|da|dal|dalla|di) ?(?:the |il |la )?$"
+)
+_AROUND = re.compile(
+    r"(?:near|around|close to|in the vicinity of|next to|by|vicino a|vicino al|intorno a|intorno al)(?: the| la)? $"
+)
+# Going to or coming from a place elsewhere is no question about that place.
+_ON_THE_WAY = re.compile(r"(?:to|towards?|from|for|via|verso|per|da) (?:the )?$")
+_STREET = re.compile(
+    r"\b(?:[Vv]ia|[Vv]iale|[Cc]orso|[Pp]iazza|[Pp]iazzale|[Ll]argo|[Vv]icolo) [A-Z][\w']+(?: [A-Z][\w']+)*"
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """What a question says of places: the areas (the city where it names none), what to tell the asker (``notes``), and
+    the places elsewhere that it is about (``outside``) when it names none in the city."""
+
+    areas: tuple[Area, ...]
+    notes: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+
+
+def read_places(text: str, scenario: Scenario) -> Places:
+    """The areas that ``text`` (in NFC form) names: a scenario's district by name, anything else as a circle."""
+    districts = tuple(NamedPlace(d.name, "district", d.lon, d.lat, d.radius_m) for d in scenario.districts)
+    folded, whole = fold(text), Area("city", scenario.city)
+    areas: dict[str, Area] = {}
+    outside, notes, city_named = [], [], False
+    found = find_places(text, districts)
+    for match in found:
+        place = match.place
+        if place.kind == "city" or place.name == scenario.city:
+            city_named = True
+        elif place.kind == "elsewhere":
+            if not _ON_THE_WAY.search(folded[: match.start]):
+                outside.append(place.name)
+        else:
+            areas.setdefault(place.name, _area(match, folded, scenario))
+    if outside and not areas and not city_named:
+        return Places((), outside=tuple(dict.fromkeys(outside)))
+    notes += [f"{name} is outside {scenario.city} and left out" for name in dict.fromkeys(outside)]
+    for street in _STREET.finditer(text):
+        if not any(match.start < street.end() and street.start() < match.end for match in found):
+            rest = "" if areas else f", so the whole of {scenario.city} is taken"
+            notes.append(f"the gazetteer does not know {street.group()!r}{rest}")
+    if len(areas) > MAX_AREAS:
+        notes.append(f"only the first {MAX_AREAS} of {len(areas)} places are taken")
+    return Places(tuple(areas.values())[:MAX_AREAS] or (whole,), tuple(notes))
+
+
+def _area(match: PlaceMatch, folded: str, scenario: Scenario) -> Area:
+    place, before = match.place, folded[: match.start]
+    within = _WITHIN.search(before)
+    if within:
+        unit_m = 1.0 if within[2].startswith("m") and not within[2].startswith("mile") else 1000.0
+        unit_m = 1609.344 if within[2].startswith("mile") else unit_m
+        return Area("circle", place.name, place.lon, place.lat, float(within[1].replace(",", ".")) * unit_m)
+    if place.name in scenario.district:
+        return Area("district", place.name)
+    radius_m = max(place.radius_m, _NEAR_M) if _AROUND.search(before) else place.radius_m
+    return Area("circle", place.name, place.lon, place.lat, radius_m)
+
+
+def sensors_in(scenario: Scenario, type_id: str, area: Area) -> list[Sensor]:
+    """The registered sensors of a type in an area, in the scenario's order."""
+    return [sensor for sensor in scenario.sensors if sensor.type == type_id and contains(area, sensor)]
+
+
+def contains(area: Area, sensor: Sensor) -> bool:
+    """Whether a sensor stands in an area: by its district's name, or by its position."""
+    if area.kind == "city":
+        return True
+    if area.kind == "district":
+        return sensor.district == area.name
+    if area.kind == "circle":
+        return distance_m(area.lon, area.lat, sensor.lon, sensor.lat) <= area.radius_m
+    return _in_ring(sensor.lon, sensor.lat, area.ring)
+
+
+def widened_to_nearest(scenario: Scenario, type_id: str, area: Area) -> Area | None:
+    """A circle round the area's centre that just reaches the nearest sensor of a type; None where there is none."""
+    lon, lat = _centre(area, scenario)
+    distances_m = [
+        distance_m(lon, lat, sensor.lon, sensor.lat) for sensor in scenario.sensors if sensor.type == type_id
+    ]
+    if not distances_m:
+        return None
+    return Area("circle", area.name, lon, lat, float(math.ceil(min(distances_m)) or 1))
+
+
+def _centre(area: Area, scenario: Scenario) -> tuple[float, float]:
+    if area.kind == "district":
+        district = scenario.district[area.name]
+        return district.lon, district.lat
+    if area.kind == "circle":
+        return area.lon, area.lat
+    points = area.ring or [(cell.lon, cell.lat) for cell in scenario.cells]
+    return sum(lon for lon, _ in points) / len(points), sum(lat for _, lat in points) / len(points)
+
+
+def _in_ring(lon: float, lat: float, ring: Iterable[tuple[float, float]]) -> bool:
+    """Even-odd rule; the ring closes by itself."""
+    points = list(ring)
+    inside = False
+    for (lon_a, lat_a), (lon_b, lat_b) in zip(points, points[1:] + points[:1], strict=True):
+        if (lat_a > lat) != (lat_b > lat) and lon < lon_a + (lat - lat_a) / (lat_b - lat_a) * (lon_b - lon_a):
+            inside = not inside
+    return inside
+
+
+def describe(area: Area) -> str:
+    """An area in words."""
+    if area.kind == "city":
+        return f"the whole of {area.name}"
+    if area.kind == "polygon":
+        return area.name or "the polygon"
+    return area.name if area.kind == "district" else f"{area.name} and {area.radius_m:.0f} m around"

@@ -1,0 +1,211 @@
+"""The configuration: one TOML file, strict, with environment variables over it.
+
+Every key is a field of a dataclass below; its default and its description are its only definition, and
+``docs/configuration.md`` is generated from them. ``LINKS_<SECTION>_<KEY>`` in the environment overrides a key.
+"""
+
+import dataclasses
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names file, key, value and what would be right."""
+
+
+def _key(default, description: str, choices: tuple = (), minimum: float | None = None, maximum: float | None = None):
+    return field(
+        default=default,
+        metadata={"description": description, "choices": choices, "minimum": minimum, "maximum": maximum},
+    )
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """The links service: where it listens and how it is protected."""
+
+    listen: str = _key("127.0.0.1:50551", "Address of the gRPC server, host:port.")
+    token: str = _key("", "Bearer token that every call must carry; empty: none is asked for.")
+    tls_certificate: str = _key("", "PEM file of the server's certificate; with tls_key it turns TLS on.")
+    tls_key: str = _key("", "PEM file of the server's private key.")
+    tls_ca: str = _key("", "PEM file that clients check the server's certificate with.")
+    state_directory: str = _key(
+        "", "Where the twin's store and logs live; empty: ~/.local/state/links, or /var/lib/links for root."
+    )
+    workers: int = _key(2, "Worker processes for forecasts and optimisation.", minimum=1, maximum=256)
+    max_questions: int = _key(16, "Questions answered at the same time; more are refused.", minimum=1, maximum=10_000)
+
+
+@dataclass(frozen=True)
+class ScenarioConfig:
+    """The city, and the clock it lives by."""
+
+    file: str = _key("milan", "A bundled scenario's name or a scenario file's path.")
+    clock: str = _key(
+        "emulated",
+        "emulated: starts at the scenario's `now`; system: this machine's clock, for real networks.",
+        choices=("emulated", "system"),
+    )
+    speed: float = _key(1.0, "Emulated seconds per second.", minimum=0.001, maximum=10_000.0)
+
+
+@dataclass(frozen=True)
+class DecisionConfig:
+    """When a cell's sensors use 6G and when Zigbee."""
+
+    tau: float = _key(
+        0.7, "Threshold of predicted load, share of capacity: below it 6G, else Zigbee.", minimum=0.0, maximum=1.0
+    )
+    window_slots: int = _key(3, "Slots of 10 minutes from now on whose largest load counts.", minimum=1, maximum=144)
+    interval_s: float = _key(5.0, "At most this long after new telemetry, routes follow it, seconds.", minimum=0.1)
+
+
+@dataclass(frozen=True)
+class ForecastConfig:
+    """The traffic-load predictor."""
+
+    model: str = _key("arima", "Forecaster's name.", choices=("arima", "seasonal-naive-day", "seasonal-naive-week"))
+    history_slots: int = _key(2016, "Slots of telemetry kept and used, 144 a day.", minimum=1, maximum=100_000)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Radio resource management."""
+
+    solver: str = _key("auto", "Solver.", choices=("auto", "gurobi", "highs"))
+    time_limit_s: float = _key(2.0, "Per cell; the best solution so far is used, with its proven gap.", minimum=0.01)
+    gap: float = _key(0.01, "Relative gap at which a solution is good enough.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class RetrievalConfig:
+    """Moving data from the sensors' edge storage to the twin."""
+
+    transport: str = _key("udp", "CoAP over UDP (RFC 7252) or TCP (RFC 8323).", choices=("udp", "tcp"))
+    chunk_bytes: int = _key(65_536, "Payload verified and stored at a time.", minimum=1024, maximum=1_048_576)
+    window: int = _key(4, "CoAP blocks of one sensor under way at a time (UDP).", minimum=1, maximum=64)
+    stall_timeout_s: float = _key(10.0, "A sensor that sends nothing for so long has failed.", minimum=0.5)
+
+
+@dataclass(frozen=True)
+class OpenFlowConfig:
+    """The Ryu application's side."""
+
+    listen_port: int = _key(6653, "TCP port on which `links up` lets Ryu wait for switches.", minimum=1, maximum=65_535)
+    timeout_s: float = _key(10.0, "A flow program that is not confirmed by then has failed.", minimum=0.1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration."""
+
+    service: ServiceConfig = ServiceConfig()
+    scenario: ScenarioConfig = ScenarioConfig()
+    decision: DecisionConfig = DecisionConfig()
+    forecast: ForecastConfig = ForecastConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    openflow: OpenFlowConfig = OpenFlowConfig()
+
+    @property
+    def state_directory(self) -> Path:
+        """Where the service keeps what outlives it."""
+        if self.service.state_directory:
+            return Path(self.service.state_directory)
+        return Path("/var/lib/links") if os.geteuid() == 0 else Path.home() / ".local/state/links"
+
+
+def load_config(path: str | Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read ``path`` (default: $LINKS_CONFIG, else no file), then the environment. Raises ConfigError."""
+    path = path or environment.get("LINKS_CONFIG") or None
+    document = {}
+    if path:
+        try:
+            document = tomllib.loads(Path(path).read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}; name a TOML file, or none for the defaults") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}") from None
+    sections = typing.get_type_hints(Config)
+    unknown = document.keys() - sections.keys()
+    if unknown:
+        raise ConfigError(f"{path}: unknown section [{sorted(unknown)[0]}]; the sections are {', '.join(sections)}")
+    config = Config(
+        **{
+            name: _section(kind, name, document.get(name, {}), str(path), environment)
+            for name, kind in sections.items()
+        }
+    )
+    if bool(config.service.tls_certificate) != bool(config.service.tls_key):
+        raise ConfigError("service: tls_certificate and tls_key go together; give both, or none for no TLS")
+    host, _, port = config.service.listen.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) < 65_536:
+        raise ConfigError(f"service.listen: {config.service.listen!r} must be host:port, such as 127.0.0.1:50551")
+    return config
+
+
+def _section(kind: type, name: str, values: object, path: str, environment: Mapping[str, str]):
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: {name} must be a section, [{name}]")
+    keys = {key.name: key for key in dataclasses.fields(kind)}
+    unknown = values.keys() - keys.keys()
+    if unknown:
+        raise ConfigError(f"{path}: [{name}]: unknown key {sorted(unknown)[0]!r}; the keys are {', '.join(keys)}")
+    result = {}
+    for key in keys.values():
+        variable = f"LINKS_{name}_{key.name}".upper()
+        if variable in environment:
+            result[key.name] = _check(key, _parse(key, environment[variable], f"${variable}"), f"${variable}")
+        elif key.name in values:
+            result[key.name] = _check(key, values[key.name], f"{path}: {name}.{key.name}")
+    return kind(**result)
+
+
+def _parse(key: dataclasses.Field, text: str, where: str):
+    """An environment variable's text as the key's type."""
+    try:
+        return key.type(text)
+    except ValueError:
+        raise ConfigError(f"{where}: {text!r} is not a {key.type.__name__}") from None
+
+
+def _check(key: dataclasses.Field, value: object, where: str):
+    if key.type is float and type(value) is int:
+        value = float(value)
+    if type(value) is not key.type:
+        raise ConfigError(f"{where}: a {key.type.__name__} is expected, not {value!r}")
+    choices, minimum, maximum = (key.metadata[name] for name in ("choices", "minimum", "maximum"))
+    if choices and value not in choices:
+        raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}")
+    if minimum is not None and not value >= minimum:
+        raise ConfigError(f"{where}: {value} is below {minimum}")
+    if maximum is not None and not value <= maximum:
+        raise ConfigError(f"{where}: {value} is above {maximum}")
+    return value
+
+
+def reference() -> str:
+    """The configuration reference, as Markdown."""
+    lines = [
+        "# Configuration",
+        "",
+        "One TOML file, named by `--config FILE` or `$LINKS_CONFIG`; without one the defaults hold. Unknown sections",
+        "and keys are errors. `LINKS_<SECTION>_<KEY>` in the environment overrides a key: `LINKS_DECISION_TAU=0.6`.",
+        "`links check-config FILE` checks a file without starting anything. Generated from `controller/config.py`.",
+    ]
+    for name, kind in typing.get_type_hints(Config).items():
+        lines += ["", f"## [{name}]", "", kind.__doc__, "", "| key | default | meaning |", "|---|---|---|"]
+        for key in dataclasses.fields(kind):
+            default = f'"{key.default}"' if key.type is str else str(key.default)
+            limits = [f"one of {', '.join(key.metadata['choices'])}"] if key.metadata["choices"] else []
+            limits += [f"at least {key.metadata['minimum']}"] if key.metadata["minimum"] is not None else []
+            limits += [f"at most {key.metadata['maximum']}"] if key.metadata["maximum"] is not None else []
+            lines.append(
+                f"| `{key.name}` | `{default}` | {key.metadata['description']}"
+                f"{' (' + '; '.join(limits) + ')' if limits else ''} |"
+            )
+    return "\n".join(lines) + "\n"

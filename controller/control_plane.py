@@ -1,0 +1,343 @@
+"""The service's side of the control plane: what should be installed, who carries it out, and what was confirmed.
+
+``ControlPlane`` keeps the wanted routes, turns them into flow programs for the attached Ryu application, sends grants
+to the attached radio emulator, and waits for confirmations. ``ControlServicer`` is its gRPC face.
+"""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import grpc
+
+from controller.flows import FlowEntry, FlowError, desired_flows, entry_from_proto, installed_routes, program_to_proto
+from controller.subscriptions import Subscriptions
+from proto import control_pb2, control_pb2_grpc
+from twin.path import Path
+from twin.wiring import Wiring
+
+log = logging.getLogger(__name__)
+COMMANDS_WAITING = 1_000
+NO_CONTROLLER = "no Ryu application is attached; start it: ryu-manager controller/ryu_app.py"
+
+
+class ControlPlaneError(RuntimeError):
+    """Routes or grants could not be put in place; the message names the switch or sensor and the cause."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Outcome of one flow program; ``seconds`` from the program leaving to the last barrier confirmation."""
+
+    sequence: int
+    added: int = 0
+    modified: int = 0
+    deleted: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(eq=False)
+class _Session:
+    """One attached client: the commands that wait for it, and the answers that it owes, by sequence or request."""
+
+    id: str
+    commands: asyncio.Queue = field(default_factory=lambda: asyncio.Queue(COMMANDS_WAITING))
+    owed: dict[int, asyncio.Future] = field(default_factory=dict)
+
+    def send(self, number: int, command) -> asyncio.Future:
+        self.owed[number] = asyncio.get_running_loop().create_future()
+        self.commands.put_nowait(command)
+        return self.owed[number]
+
+    def answer(self, number: int, reply) -> None:
+        future = self.owed.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def close(self) -> None:
+        for future in self.owed.values():
+            if not future.done():
+                future.set_exception(ControlPlaneError(f"{self.id} went away before it confirmed"))
+                future.exception()  # nobody may be waiting any more
+        self.owed.clear()
+
+
+class ControlPlane:
+    """Wanted state and its confirmation. All methods run in the service's event loop."""
+
+    def __init__(self, wiring: Wiring, timeout_s: float):
+        self.wiring = wiring
+        self.timeout_s = timeout_s
+        self.epoch = time.time_ns()
+        self.routes: dict[str, Path] = {}
+        self.connected: set[int] = set()
+        self.changed = Subscriptions()  # publishes "connections" or "routes"
+        self._numbers = itertools.count(1)
+        self._controller: _Session | None = None
+        self._radio: _Session | None = None
+        self._ready = asyncio.Event()  # the controller has its first program
+        self._confirmed: dict[int, tuple[FlowEntry, ...]] = {}
+        self._installing = asyncio.Lock()
+        self._tasks: set[asyncio.Task] = set()  # kept here, or they might be collected while they run
+
+    @property
+    def controller_attached(self) -> bool:
+        return self._controller is not None
+
+    @property
+    def radio_attached(self) -> bool:
+        return self._radio is not None
+
+    async def install(self, changes: Mapping[str, Path]) -> Installed:
+        """Route the sensors as given, the others as before; return once every switch has confirmed by barrier.
+
+        Raises ControlPlaneError, and then the routes are what they were before.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            raise ControlPlaneError(NO_CONTROLLER) from None
+        async with self._installing:
+            before, wanted = self.routes, self.routes | changes
+            needed = self._switches_of({self.wiring.scenario.sensor[sensor].cell for sensor in changes})
+            try:
+                installed = await self._program(wanted, needed)
+            except ControlPlaneError:
+                await self._restore(before)
+                raise
+            if wanted != before:
+                self.routes = wanted
+                self.changed.publish("routes")
+            return installed
+
+    def _switches_of(self, cells: Iterable[str]) -> set[int]:
+        """Datapath ids of all switches on the ways of these cells' sensors."""
+        wired = [self.wiring.cells[cell] for cell in cells]
+        switches = [switch for c in wired for switch in (c.gateway, c.base_station, c.coordinator)]
+        return {switch.datapath_id for switch in (self.wiring.core, *switches)}
+
+    async def _restore(self, routes: dict[str, Path]) -> None:
+        try:
+            await self._program(routes, set())
+        except ControlPlaneError as error:
+            log.error("the former routes could not be restored everywhere: %s", error)
+
+    async def _program(self, routes: Mapping[str, Path], needed: set[int]) -> Installed:
+        """Send the tables that differ from what is confirmed, and wait for the confirmations. Switches that are neither
+        needed nor connected are left out: they get their table when they connect."""
+        session = self._controller
+        if session is None:
+            raise ControlPlaneError(NO_CONTROLLER)
+        tables = desired_flows(self.wiring, {sensor: path.value for sensor, path in routes.items()})
+        changed = {
+            dpid: entries
+            for dpid, entries in tables.items()
+            if self._confirmed.get(dpid) != entries and (dpid in self.connected or dpid in needed)
+        }
+        sequence = next(self._numbers)
+        if not changed:
+            return Installed(sequence)
+        for dpid in changed:
+            self._confirmed.pop(dpid, None)
+        program = control_pb2.ControllerCommand(program=program_to_proto(self.epoch, sequence, changed))
+        started = time.monotonic()
+        result = await self._reply(session, sequence, program, "flow program")
+        results = {switch.datapath_id: switch for switch in result.switches if switch.datapath_id in changed}
+        confirmed = [switch for switch in results.values() if switch.confirmed]
+        self._confirmed |= {switch.datapath_id: changed[switch.datapath_id] for switch in confirmed}
+        failed = changed.keys() - {switch.datapath_id for switch in confirmed}
+        if failed:
+            raise ControlPlaneError("flow entries not installed: " + self._reasons(failed, results))
+        return Installed(
+            sequence,
+            sum(switch.added for switch in confirmed),
+            sum(switch.modified for switch in confirmed),
+            sum(switch.deleted for switch in confirmed),
+            time.monotonic() - started,
+        )
+
+    def _reasons(self, failed: Iterable[int], results: Mapping[int, control_pb2.SwitchResult]) -> str:
+        names = {switch.datapath_id: switch.name for switch in self.wiring.switches}
+        reasons = [
+            f"{names[dpid]}: {results[dpid].error if dpid in results else 'not in the confirmation'}"
+            for dpid in sorted(failed)
+        ]
+        return "; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more switches" if len(reasons) > 5 else "")
+
+    async def grant(self, rates_bps: Mapping[str, float]) -> int:
+        """Tell the radio which uplink rate each sensor has, bit/s (0: idle rate). Returns how many it applied, 0
+        without an attached radio. Raises ControlPlaneError when it could not apply one."""
+        session = self._radio
+        if session is None or not rates_bps:
+            return 0
+        sequence = next(self._numbers)
+        grants = [control_pb2.RateGrant(sensor_id=sensor, rate_bps=rate) for sensor, rate in rates_bps.items()]
+        command = control_pb2.RadioCommand(sequence=sequence, grants=grants)
+        report = await self._reply(session, sequence, command, "grants")
+        if report.errors:
+            raise ControlPlaneError("grants not applied: " + "; ".join(report.errors[:5]))
+        return report.applied
+
+    async def statistics(self, datapath_ids: Iterable[int] = ()) -> control_pb2.StatsReply:
+        """Flow and port counters as the switches report them now. Raises ControlPlaneError."""
+        session = self._controller
+        if session is None:
+            raise ControlPlaneError(NO_CONTROLLER)
+        return await self._ask_statistics(session, datapath_ids)
+
+    async def _ask_statistics(self, session: _Session, datapath_ids: Iterable[int]) -> control_pb2.StatsReply:
+        request = next(self._numbers)
+        stats = control_pb2.FlowStatsRequest(request=request, datapath_ids=datapath_ids)
+        return await self._reply(session, request, control_pb2.ControllerCommand(stats=stats), "statistics")
+
+    async def _reply(self, session: _Session, number: int, command, what: str):
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await session.send(number, command)
+        except TimeoutError:
+            raise ControlPlaneError(f"{what}: {session.id} did not answer within {self.timeout_s:g} s") from None
+        except asyncio.QueueFull:
+            raise ControlPlaneError(f"{what}: {COMMANDS_WAITING} commands already wait for {session.id}") from None
+        finally:
+            session.owed.pop(number, None)
+
+    # What the attached clients bring about.
+
+    def attach_controller(self, session: _Session, switches: Iterable[control_pb2.SwitchState]) -> asyncio.Task:
+        if self._controller is not None:
+            log.warning("Ryu application %s takes the place of %s", session.id, self._controller.id)
+            self._controller.close()
+            self._controller.commands.put_nowait(None)
+        self._controller = session
+        self._confirmed.clear()
+        self.connected = {switch.datapath_id for switch in switches if switch.connected}
+        self.changed.publish("connections")
+        return asyncio.create_task(self._welcome(session))
+
+    async def _welcome(self, session: _Session) -> None:
+        """Take over the routes that a former service instance left on the switches, then send what is wanted."""
+        async with self._installing:
+            try:
+                if not self.routes:
+                    self.routes = self._found(await self._ask_statistics(session, ()))
+                    log.info("%d routes found on the switches", len(self.routes))
+                await self._program(self.routes, set())
+            except ControlPlaneError as error:
+                log.warning("first program: %s", error)
+            if self._controller is session:
+                self._ready.set()
+                self.changed.publish("routes")
+
+    def _found(self, reply: control_pb2.StatsReply) -> dict[str, Path]:
+        rows = []
+        for flow in reply.flows:
+            try:
+                rows.append((flow.datapath_id, entry_from_proto(flow.entry)))
+            except FlowError as error:
+                log.warning("switch %#x reports what LINKs never writes: %s", flow.datapath_id, error)
+        return {sensor: Path(path) for sensor, path in installed_routes(self.wiring, rows).items()}
+
+    async def _complete(self) -> None:
+        """A switch has come: give it its table."""
+        async with self._installing:
+            try:
+                await self._program(self.routes, set())
+            except ControlPlaneError as error:
+                log.warning("%s", error)
+
+    def detach_controller(self, session: _Session) -> None:
+        session.close()
+        if self._controller is session:
+            self._controller = None
+            self._ready.clear()
+            self.connected = set()
+            self.changed.publish("connections")
+
+    def report(self, report: control_pb2.ControllerReport) -> None:
+        session = self._controller
+        if session is None or session.id != report.controller_id:
+            return  # of a Ryu application that has been replaced
+        match report.WhichOneof("report"):
+            case "program":
+                if report.program.epoch == self.epoch:
+                    session.answer(report.program.sequence, report.program)
+            case "stats":
+                session.answer(report.stats.request, report.stats)
+            case "switch":
+                dpid = report.switch.datapath_id
+                self._confirmed.pop(dpid, None)
+                if report.switch.connected:
+                    self.connected.add(dpid)
+                    task = asyncio.create_task(self._complete())
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                else:
+                    self.connected.discard(dpid)
+                self.changed.publish("connections")
+
+    def attach_radio(self, session: _Session) -> None:
+        if self._radio is not None:
+            self._radio.close()
+            self._radio.commands.put_nowait(None)
+        self._radio = session
+        self.changed.publish("connections")
+
+    def detach_radio(self, session: _Session) -> None:
+        session.close()
+        if self._radio is session:
+            self._radio = None
+            self.changed.publish("connections")
+
+    def report_radio(self, report: control_pb2.RadioReport) -> None:
+        if self._radio is not None:
+            self._radio.answer(report.sequence, report)
+
+
+class ControlServicer(control_pb2_grpc.ControlServiceServicer):
+    """gRPC face of the control plane."""
+
+    def __init__(self, plane: ControlPlane):
+        self._plane = plane
+
+    async def AttachController(self, request, context):
+        if not request.controller_id:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "controller_id is empty; use a new id at each start")
+        session = _Session(request.controller_id)
+        log.info("Ryu application %s attached, %d switches connected", session.id, len(request.switches))
+        welcome = self._plane.attach_controller(session, request.switches)
+        try:
+            while (command := await session.commands.get()) is not None:
+                yield command
+            await context.abort(grpc.StatusCode.ABORTED, "another Ryu application has attached")
+        finally:
+            welcome.cancel()
+            self._plane.detach_controller(session)
+            log.info("Ryu application %s detached", session.id)
+
+    async def ReportController(self, request, context):
+        if request.WhichOneof("report") is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "report is empty; set program, switch or stats")
+        self._plane.report(request)
+        return control_pb2.ReportAck()
+
+    async def AttachRadio(self, request, context):
+        if not request.radio_id:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "radio_id is empty; use a new id at each start")
+        session = _Session(request.radio_id)
+        log.info("radio %s (%s) attached", request.radio_id, request.kind)
+        self._plane.attach_radio(session)
+        try:
+            while (command := await session.commands.get()) is not None:
+                yield command
+            await context.abort(grpc.StatusCode.ABORTED, "another radio has attached")
+        finally:
+            self._plane.detach_radio(session)
+            log.info("radio %s detached", request.radio_id)
+
+    async def ReportRadio(self, request, context):
+        self._plane.report_radio(request)
+        return control_pb2.ReportAck()

@@ -1,0 +1,104 @@
+"""Which path each cell takes: forecasts of its load against tau, from the telemetry that is there now."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.config import Config
+from controller.workers import Workers
+from optimizer.decision import Decision, decide
+from predictor import forecaster
+from twin.load_history import LoadHistory
+from twin.path import Path
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CellForecast:
+    """Forecast of one cell. Loads are shares of capacity; ``decision_load`` is what is compared with tau: the largest
+    of the present slot's load, where it has been observed, and the predicted means over the retrieval window."""
+
+    cell_id: str
+    latest_load: float
+    mean: tuple[float, ...]
+    decision_load: float
+    observed_slots: int
+    note: str
+
+
+def forecast_cells(model: str, history: np.ndarray, horizon: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """In a worker process: mean [C, horizon] and notes [C] for history [C, T]."""
+    forecast = forecaster(model).forecast(history, horizon)
+    return forecast.mean, forecast.notes
+
+
+class Decisions:
+    """Forecasts and decisions by cell, computed again only for cells with new telemetry."""
+
+    def __init__(self, config: Config, history: LoadHistory, workers: Workers, now_s: Callable[[], float]):
+        self._config = config
+        self._history = history
+        self._workers = workers
+        self._now_s = now_s
+        self._samples: Counter[str] = Counter()
+        self._cache: dict[str, tuple[tuple[int, int], CellForecast]] = {}
+        self.new_sample = asyncio.Event()
+        self.latest: dict[str, Decision] = {}
+
+    def on_sample(self, cell_id: str) -> None:
+        """Telemetry of this cell has come in."""
+        self._samples[cell_id] += 1
+        self.new_sample.set()
+
+    async def forecast(self, cell_ids: Sequence[str]) -> dict[str, CellForecast]:
+        """Forecast by cell, for the retrieval window that starts now."""
+        slot = int(self._now_s() // self._history.slot_s)
+        stale = [cell for cell in cell_ids if self._cache.get(cell, (None,))[0] != (slot, self._samples[cell])]
+        if stale:
+            version = {cell: (slot, self._samples[cell]) for cell in stale}
+            # The window ends with the present slot, which telemetry may have begun to fill.
+            window = self._history.window(stale, (slot + 1) * self._history.slot_s)
+            seen = [i for i in range(len(stale)) if np.isfinite(window[i]).any()]
+            horizon = self._config.decision.window_slots
+            if seen:
+                mean, notes = await self._workers.run(
+                    forecast_cells, self._config.forecast.model, window[seen], horizon
+                )
+            for i, cell in enumerate(stale):
+                predicted = (mean[seen.index(i)], notes[seen.index(i)]) if i in seen else None
+                self._cache[cell] = (version[cell], _cell_forecast(cell, window[i], predicted))
+        return {cell: self._cache[cell][1] for cell in cell_ids}
+
+    async def decide(self, cell_ids: Sequence[str]) -> tuple[dict[str, CellForecast], dict[str, Decision]]:
+        """Forecasts and decisions for these cells, as of now."""
+        forecasts = await self.forecast(cell_ids)
+        loads = {cell: forecasts[cell].decision_load for cell in cell_ids}
+        decisions = decide(loads, self._config.decision.tau)
+        self.latest.update(decisions)
+        return forecasts, decisions
+
+
+def _cell_forecast(cell: str, history: np.ndarray, predicted: tuple[np.ndarray, str] | None) -> CellForecast:
+    observed = np.flatnonzero(np.isfinite(history))
+    if predicted is None:
+        return CellForecast(cell, float("nan"), (), float("nan"), 0, "no telemetry yet")
+    mean, note = np.maximum(predicted[0], 0.0), predicted[1]  # a linear model may go below zero
+    present = float(history[-1])
+    decision_load = float(np.nanmax([present, *mean]))
+    return CellForecast(cell, float(history[observed[-1]]), tuple(map(float, mean)), decision_load, len(observed), note)
+
+
+def path_changes(
+    routes: dict[str, Path], cell_of: Callable[[str], str], decisions: dict[str, Decision]
+) -> dict[str, Path]:
+    """Routed sensors whose cell has been decided otherwise, with their new path."""
+    return {
+        sensor: decisions[cell_of(sensor)].path
+        for sensor, path in routes.items()
+        if cell_of(sensor) in decisions and decisions[cell_of(sensor)].path != path
+    }

@@ -1,0 +1,279 @@
+"""One question, end to end: plan, lazy loading, forecasts, decisions, RRM, routes, retrieval, answer."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from agents.areas import sensors_in
+from agents.offline import plan
+from agents.plan import DataPlan
+from controller import answer, messages
+from controller.config import Config
+from controller.control_plane import ControlPlane, ControlPlaneError
+from controller.decisions import Decisions
+from controller.rrm import CellPlan, plan_cell
+from controller.workers import Workers
+from optimizer.convertor import Grant
+from optimizer.solve import Options
+from optimizer.zigbee import zigbee_delays
+from proto import query_pb2
+from twin.path import Path
+from twin.retrieval import Demand, FetchResult, Retriever, demands
+from twin.scenario import Scenario
+from twin.sensor_model import fields
+from twin.store import TwinStore
+
+log = logging.getLogger(__name__)
+# A Zigbee radio's own bit rate (IEEE 802.15.4, 2.4 GHz); the coordinator's shared medium is what limits.
+ZIGBEE_RADIO_BPS = 250_000.0
+# Progress of one sensor is told at most this often.
+PROGRESS_INTERVAL_S = 0.5
+
+Emit = Callable[[query_pb2.AskEvent], None]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one demand's data come: path, rate (bit/s) and the delay that is predicted for it."""
+
+    demand: Demand
+    cell: str
+    path: Path
+    rate_bps: float
+    predicted_delay_s: float
+
+
+@dataclass
+class Stages:
+    """Wall-clock seconds of each stage, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str):
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+class Answerer:
+    """Answers questions; several at a time, but one retrieval per cell at a time, first come first served, because the
+    RRM grants a cell's free resource blocks as a whole."""
+
+    def __init__(
+        self,
+        config: Config,
+        scenario: Scenario,
+        plane: ControlPlane,
+        decisions: Decisions,
+        workers: Workers,
+        store: TwinStore,
+        retriever: Retriever,
+        on_stored: Callable[[str], None],
+    ):
+        self._config = config
+        self._scenario = scenario
+        self._plane = plane
+        self._decisions = decisions
+        self._workers = workers
+        self._store = store
+        self._retriever = retriever
+        self._on_stored = on_stored
+        self._cell_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def plan(self, question: str, now: datetime) -> DataPlan:
+        """The data plan alone."""
+        return await asyncio.to_thread(plan, question, now, self._scenario)
+
+    async def ask(self, question: str, now: datetime, request_id: str, emit: Emit) -> query_pb2.AskResult:
+        """Answer, telling every step by ``emit``. Raises ControlPlaneError when routes or grants fail."""
+        stages = Stages()
+        with stages.stage("plan"):
+            data_plan = await self.plan(question, now)
+        emit(query_pb2.AskEvent(plan=messages.plan(data_plan, now)))
+        log.info("[%s] %r: %d items, %d sensors", request_id, question, len(data_plan.items), len(data_plan.sensors))
+        result = query_pb2.AskResult(question=question, answerable=data_plan.answerable, request_id=request_id)
+        if not data_plan.answerable:
+            result.text = data_plan.reason
+            return result
+        wanted = wanted_intervals(data_plan, self._scenario)
+        fetched = await self._load(wanted, emit, stages)
+        result.transfers.extend(fetched)
+        result.moved_bytes = sum(transfer.received_bytes for transfer in fetched)
+        result.failed_sensors.extend(t.sensor_id for t in fetched if t.state == query_pb2.SensorTransfer.STATE_FAILED)
+        with stages.stage("answer"):
+            await asyncio.to_thread(self._summarise, data_plan, wanted, result)
+        if result.failed_sensors:
+            result.text += f" Without {len(result.failed_sensors)} sensors that could not be read."
+        result.stages.extend(query_pb2.StageTime(stage=name, seconds=s) for name, s in stages.seconds.items())
+        return result
+
+    async def _load(
+        self, wanted: list[tuple[str, int, int]], emit: Emit, stages: Stages
+    ) -> list[query_pb2.SensorTransfer]:
+        """Fetch what the twin lacks of ``wanted``; the final state of every sensor that was fetched from."""
+        async with AsyncExitStack() as held:
+            needed, _, _ = await asyncio.to_thread(demands, self._scenario, self._store, wanted)
+            with stages.stage("wait for other questions"):
+                await self._lock_cells({self._scenario.sensor[d.sensor_id].cell for d in needed}, held, emit)
+            with stages.stage("lazy loading"):
+                # Again, because a question that held the cells may have fetched some of it.
+                needed, held_bytes, missing_bytes = await asyncio.to_thread(
+                    demands, self._scenario, self._store, wanted
+                )
+            emit(query_pb2.AskEvent(loading=messages.loading(self._scenario, needed, held_bytes, missing_bytes)))
+            if not needed:
+                return []
+            ways = await self._ways(needed, emit, stages)
+            try:
+                await self._open(ways, emit, stages)
+                with stages.stage("retrieval"):
+                    return await self._fetch(ways, emit)
+            finally:
+                await asyncio.shield(self._release(ways))
+
+    async def _lock_cells(self, cells: set[str], held: AsyncExitStack, emit: Emit) -> None:
+        busy = sorted(cell for cell in cells if self._cell_locks[cell].locked())
+        if busy:
+            emit(messages.notice(f"waiting for another question's retrieval in {', '.join(busy)}"))
+        for cell in sorted(cells):  # one order for all, so that no two questions wait for each other
+            await held.enter_async_context(self._cell_locks[cell])
+
+    async def _ways(self, needed: Iterable[Demand], emit: Emit, stages: Stages) -> dict[str, Way]:
+        """Forecast, decide and solve: the way of each sensor's data."""
+        by_cell: dict[str, dict[str, Demand]] = defaultdict(dict)
+        for demand in needed:
+            by_cell[self._scenario.sensor[demand.sensor_id].cell][demand.sensor_id] = demand
+        with stages.stage("forecast and decision"):
+            # All cells are forecast: other cells' users are the interference of this one's.
+            forecasts, decisions = await self._decisions.decide([cell.id for cell in self._scenario.cells])
+        tau = self._config.decision.tau
+        emit(query_pb2.AskEvent(forecasts=messages.forecasts(self._config, [forecasts[cell] for cell in by_cell])))
+        emit(query_pb2.AskEvent(decisions=messages.decisions({cell: decisions[cell] for cell in by_cell}, tau)))
+        loads = {cell: forecast.decision_load for cell, forecast in forecasts.items()}
+        sixg = [cell for cell in by_cell if decisions[cell].path is Path.SIXG]
+        with stages.stage("RRM"):
+            solved = await asyncio.gather(*(self._solve(by_cell[cell], loads) for cell in sixg))
+        ways: dict[str, Way] = {}
+        for cell, result in zip(sixg, solved, strict=True):
+            emit(query_pb2.AskEvent(solution=messages.solution(cell, result)))
+            for sensor, grant in result.grants.items():
+                ways[sensor] = _sixg_way(by_cell[cell][sensor], cell, grant)
+        for cell, demand_of in by_cell.items():
+            ways |= _zigbee_ways(cell, [d for d in demand_of.values() if d.sensor_id not in ways])
+        return ways
+
+    async def _solve(self, demand_of: Mapping[str, Demand], loads: Mapping[str, float]) -> CellPlan:
+        options = Options(
+            solver=self._config.optimizer.solver,
+            time_limit_s=self._config.optimizer.time_limit_s,
+            gap=self._config.optimizer.gap,
+        )
+        # A demand in which no reading is expected is still a request to be sent.
+        sizes = {sensor: max(demand.bytes, 1) for sensor, demand in demand_of.items()}
+        return await self._workers.run(plan_cell, self._scenario, sizes, dict(loads), options)
+
+    async def _open(self, ways: Mapping[str, Way], emit: Emit, stages: Stages) -> None:
+        """Routes first, confirmed by barrier, then grants; only then may data move."""
+        started = time.monotonic()
+        with stages.stage("routes and grants"):
+            installed = await self._plane.install({sensor: way.path for sensor, way in ways.items()})
+            applied = await self._plane.grant({sensor: way.rate_bps for sensor, way in ways.items()})
+        routes = query_pb2.RoutesInstalled(
+            program=installed.sequence,
+            routes=len(ways),
+            added=installed.added,
+            modified=installed.modified,
+            deleted=installed.deleted,
+            seconds=time.monotonic() - started,
+            grants=applied,
+            radio_attached=self._plane.radio_attached,
+        )
+        emit(query_pb2.AskEvent(routes=routes))
+        if not self._plane.radio_attached:
+            emit(messages.notice("no radio emulator or scheduler is attached: the granted rates are not enforced"))
+
+    async def _release(self, ways: Mapping[str, Way]) -> None:
+        """Give the resource blocks back. The routes stay."""
+        try:
+            await self._plane.grant({sensor: 0.0 for sensor in ways})
+        except ControlPlaneError as error:
+            log.warning("grants not released: %s", error)
+
+    async def _fetch(self, ways: Mapping[str, Way], emit: Emit) -> list[query_pb2.SensorTransfer]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._fetch_one(way, emit)) for way in ways.values()]
+        return [task.result() for task in tasks]
+
+    async def _fetch_one(self, way: Way, emit: Emit) -> query_pb2.SensorTransfer:
+        sensor = self._scenario.sensor[way.demand.sensor_id]
+        started = told = time.monotonic()
+
+        def progress(received_bytes: int, readings: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_INTERVAL_S:
+                told = time.monotonic()
+                state = query_pb2.SensorTransfer.STATE_RUNNING
+                emit(query_pb2.AskEvent(transfer=self._transfer(way, state, received_bytes, told - started)))
+
+        emit(query_pb2.AskEvent(transfer=self._transfer(way, query_pb2.SensorTransfer.STATE_RUNNING, 0, 0.0)))
+        fetched: FetchResult = await self._retriever.fetch(sensor, way.demand, progress)
+        state = query_pb2.SensorTransfer.STATE_FAILED if fetched.error else query_pb2.SensorTransfer.STATE_DONE
+        transfer = self._transfer(way, state, fetched.received_bytes, fetched.seconds)
+        transfer.readings = fetched.readings
+        transfer.error = fetched.error or ""
+        emit(query_pb2.AskEvent(transfer=transfer))
+        self._on_stored(sensor.id)
+        return transfer
+
+    def _transfer(self, way: Way, state: int, received_bytes: int, seconds: float) -> query_pb2.SensorTransfer:
+        # The path may have changed under way: say the one that is installed.
+        path = self._plane.routes.get(way.demand.sensor_id, way.path)
+        return query_pb2.SensorTransfer(
+            sensor_id=way.demand.sensor_id,
+            cell_id=way.cell,
+            path=path.value,
+            state=state,
+            received_bytes=received_bytes,
+            demand_bytes=way.demand.bytes,
+            predicted_delay_s=way.predicted_delay_s,
+            measured_delay_s=seconds,
+        )
+
+    def _summarise(self, data_plan: DataPlan, wanted: list[tuple[str, int, int]], result: query_pb2.AskResult) -> None:
+        """In a thread: statistics and words over what the twin holds now."""
+        series = []
+        for sensor_id, start_s, end_s in wanted:
+            sensor = self._scenario.sensor[sensor_id]
+            readings = self._store.readings(sensor_id, start_s, end_s)
+            series += answer.series(sensor.type, fields(sensor.type), sensor.district, sensor_id, readings)
+        rows = answer.statistics(series, self._scenario.city)
+        pairs = answer.correlations(series)
+        result.text = answer.in_words(data_plan.items, rows, pairs, self._scenario.city)
+        result.statistics.extend(messages.statistics(rows))
+        result.correlations.extend(messages.correlations(pairs))
+
+
+def wanted_intervals(data_plan: DataPlan, scenario: Scenario) -> list[tuple[str, int, int]]:
+    """(sensor, start, end) in epoch seconds for every sensor of every item of the plan."""
+    return [
+        (sensor.id, int(item.start.timestamp()), int(item.end.timestamp()))
+        for item in data_plan.items
+        for sensor in sensors_in(scenario, item.type, item.area)
+    ]
+
+
+def _sixg_way(demand: Demand, cell: str, grant: Grant) -> Way:
+    return Way(demand, cell, Path.SIXG, grant.rate_bps, grant.delay_s)
+
+
+def _zigbee_ways(cell: str, over_zigbee: list[Demand]) -> dict[str, Way]:
+    delays = zigbee_delays({demand.sensor_id: max(demand.bytes, 1) for demand in over_zigbee})
+    return {d.sensor_id: Way(d, cell, Path.ZIGBEE, ZIGBEE_RADIO_BPS, delays[d.sensor_id]) for d in over_zigbee}

@@ -1,0 +1,73 @@
+"""Configuration: defaults, strictness, environment, and the reference that is generated from it."""
+
+import dataclasses
+import typing
+from pathlib import Path
+
+import pytest
+
+from controller.config import Config, ConfigError, load_config, reference
+
+ROOT = Path(__file__).parents[2]
+
+
+def write(tmp_path, text):
+    path = tmp_path / "links.toml"
+    path.write_text(text)
+    return path
+
+
+def test_no_file_gives_the_defaults():
+    assert load_config(None, {}) == Config()
+
+
+def test_file_and_environment_over_it(tmp_path):
+    path = write(tmp_path, '[decision]\ntau = 0.5\nwindow_slots = 2\n[scenario]\nfile = "x.json"\n')
+    config = load_config(path, {"LINKS_DECISION_TAU": "0.6"})
+    assert (config.decision.tau, config.decision.window_slots, config.scenario.file) == (0.6, 2, "x.json")
+
+
+def test_config_file_from_the_environment(tmp_path):
+    path = write(tmp_path, "[decision]\ntau = 0.5\n")
+    assert load_config(None, {"LINKS_CONFIG": str(path)}).decision.tau == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[decison]\ntau = 1.0\n", "unknown section [decison]"),
+        ("[decision]\ntao = 1.0\n", "unknown key 'tao'"),
+        ('[decision]\ntau = "high"\n', "a float is expected, not 'high'"),
+        ("[decision]\ntau = -0.1\n", "decision.tau: -0.1 is below 0.0"),
+        ("[decision]\ntau = nan\n", "nan is below 0.0"),
+        ("[decision]\nwindow_slots = 2.5\n", "a int is expected, not 2.5"),
+        ("[decision]\nwindow_slots = true\n", "a int is expected, not True"),
+        ('[retrieval]\ntransport = "pigeon"\n', "'pigeon' is not one of udp, tcp"),
+        ('[service]\nlisten = "50551"\n', "must be host:port"),
+        ('[service]\ntls_key = "key.pem"\n', "tls_certificate and tls_key go together"),
+        ("decision = 1\n", "must be a section"),
+        ("[decision\n", "not TOML"),
+    ],
+)
+def test_errors_name_the_place_and_the_fix(tmp_path, text, says):
+    with pytest.raises(ConfigError, match=".*") as caught:
+        load_config(write(tmp_path, text), {})
+    assert says in str(caught.value)
+
+
+def test_a_bad_environment_variable_is_named():
+    with pytest.raises(ConfigError, match=r"\$LINKS_DECISION_TAU: 'x' is not a float"):
+        load_config(None, {"LINKS_DECISION_TAU": "x"})
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(tmp_path / "none.toml", {})
+
+
+def test_the_reference_is_current_and_complete():
+    text = (ROOT / "docs/configuration.md").read_text()
+    assert text == reference(), "write it anew: links check-config --reference > docs/configuration.md"
+    for name, kind in typing.get_type_hints(Config).items():
+        assert f"## [{name}]" in text
+        assert all(f"`{key.name}`" in text for key in dataclasses.fields(kind))
