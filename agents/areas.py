@@ -78,9 +78,23 @@ def _area(match: PlaceMatch, folded: str, scenario: Scenario) -> Area:
     return Area("circle", place.name, place.lon, place.lat, radius_m)
 
 
+def sensors_of_types(scenario: Scenario, types: Iterable[str]) -> dict[str, list[Sensor]]:
+    """The registered sensors of some types, by type, in the scenario's order; every type asked for is present."""
+    by_type: dict[str, list[Sensor]] = {type_id: [] for type_id in types}
+    for sensor in scenario.sensors:
+        if sensor.type in by_type:
+            by_type[sensor.type].append(sensor)
+    return by_type
+
+
 def sensors_in(scenario: Scenario, type_id: str, area: Area) -> list[Sensor]:
     """The registered sensors of a type in an area, in the scenario's order."""
-    return [sensor for sensor in scenario.sensors if sensor.type == type_id and contains(area, sensor)]
+    return inside(area, sensors_of_types(scenario, [type_id])[type_id])
+
+
+def inside(area: Area, sensors: Iterable[Sensor]) -> list[Sensor]:
+    """Those of the sensors that stand in an area."""
+    return [sensor for sensor in sensors if contains(area, sensor)]
 
 
 def contains(area: Area, sensor: Sensor) -> bool:
@@ -94,15 +108,11 @@ def contains(area: Area, sensor: Sensor) -> bool:
     return _in_ring(sensor.lon, sensor.lat, area.ring)
 
 
-def widened_to_nearest(scenario: Scenario, type_id: str, area: Area) -> Area | None:
-    """A circle round the area's centre that just reaches the nearest sensor of a type; None where there is none."""
+def widened_to_nearest(area: Area, sensors: Iterable[Sensor], scenario: Scenario) -> Area | None:
+    """A circle round the area's centre that just reaches the nearest of the sensors; None where there is none."""
     lon, lat = _centre(area, scenario)
-    distances_m = [
-        distance_m(lon, lat, sensor.lon, sensor.lat) for sensor in scenario.sensors if sensor.type == type_id
-    ]
-    if not distances_m:
-        return None
-    return Area("circle", area.name, lon, lat, float(math.ceil(min(distances_m)) or 1))
+    nearest_m = min((distance_m(lon, lat, sensor.lon, sensor.lat) for sensor in sensors), default=None)
+    return None if nearest_m is None else Area("circle", area.name, lon, lat, float(math.ceil(nearest_m) or 1))
 
 
 def _centre(area: Area, scenario: Scenario) -> tuple[float, float]:

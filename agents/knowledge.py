@@ -8,6 +8,7 @@ even hinted at, no sensor can answer, and the reason says so.
 import re
 import tomllib
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -93,23 +94,29 @@ class Knowledge:
         self.topics = {topic["name"]: topic for topic in table["topic"]}
         self.groups = {group["name"]: group for group in table["group"]}
         self._cues = tuple(_cues(cards, table))
+        for cue in self._cues:
+            if cue.phrase.count("~") > 1:
+                raise ValueError(f"{cue.kind} {cue.of!r}: {cue.phrase!r} has more than one '~'")
         # Both sides of "a ~ b" are looked for by themselves, and then whether they stand near each other.
         sides = [(number, side) for number, cue in enumerate(self._cues) for side in cue.phrase.split("~")]
         self._cue_of_side = [number for number, _ in sides]
         self._index = PhraseIndex(side for _, side in sides)
-        things = [cue.phrase for cue in self._cues if cue.kind in ("type", "hint", "topic", "group", "blank")]
-        self._typos = _Typos(part for phrase in things for part in re.findall(r"[a-z0-9]+\*?", fold(phrase)))
+        things = [cue.phrase for cue in self._cues if cue.kind in ("type", "hint", "topic", "group")]
+        self._typos = _Typos(_parts(cue.phrase for cue in self._cues), _parts(things))
 
     def read(self, question: str) -> Reading:
         """The types that the question needs. Never fails on any text."""
         text = unicodedata.normalize("NFC", question)
         every_word = [self._typos.correct(word) for word in words(text)]
-        kept, ignored = _without_orders(text, every_word, self._hits(every_word))
-        if ignored and not any(hit.cue.kind in ("type", "topic", "group") for hit in self._hits(kept)):
-            # Nothing is asked beside the order: read what it says besides "ignore the above".
-            orders = {i for hit in self._hits(every_word) if hit.cue.kind == "injection" for i in hit.at}
-            kept = [word for i, word in enumerate(every_word) if i not in orders]
-        hits = self._hits(kept)
+        hits = self._hits(every_word)
+        kept, ignored = _without_orders(text, every_word, hits)
+        if ignored:
+            orders = {i for hit in hits if hit.cue.kind == "injection" for i in hit.at}
+            hits = self._hits(kept)
+            if not any(hit.cue.kind in ("type", "topic", "group") for hit in hits):
+                # Nothing is asked beside the order: read what it says besides "ignore the above".
+                kept = [word for i, word in enumerate(every_word) if i not in orders]
+                hits = self._hits(kept)
         vetoes = {kept[hit.at[0]].sentence: hit.cue.of for hit in hits if hit.cue.kind == "veto"}
         hits = [hit for hit in hits if kept[hit.at[0]].sentence not in vetoes]
         hits, excluded = _without_excluded(hits, kept, text)
@@ -119,7 +126,8 @@ class Knowledge:
         return Reading(evidence, reason, asked, excluded, ignored)
 
     def _hits(self, text: list[Word]) -> list[_Hit]:
-        """The cues in the text, in order; where they overlap, the one with the most words, "a ~ b" before "a b"."""
+        """The cues in the text, in order; where they overlap, the one with the most words, "a b" before "a ~ b" before
+        a hint."""
         sides: dict[int, dict[int, list[tuple[int, int, int]]]] = {}
         for found in self._index.find(text):
             cue = self._cue_of_side[found.phrase]
@@ -135,7 +143,8 @@ class Knowledge:
                 places = _near(*found_sides.values(), text)
             else:
                 continue
-            hits += [_Hit(cue, tuple(at), size, " ".join(text[i].text for i in at)) for at, size in places]
+            less = 2 if cue.kind == "hint" else 0
+            hits += [_Hit(cue, tuple(at), size - less, " ".join(text[i].text for i in at)) for at, size in places]
         taken: dict[int, tuple[int, ...]] = {}
         kept = []
         for hit in sorted(hits, key=lambda hit: (-hit.size, -len(hit.at), hit.at)):
@@ -246,10 +255,14 @@ def _cues(cards: dict[str, SensorCard], table: dict) -> Iterable[_Cue]:
 
 def _near(a: list[tuple], b: list[tuple], text: list[Word]) -> Iterable[tuple[list[int], int]]:
     """For each find of ``a``, its words with those of the nearest find of ``b`` in the same sentence."""
+    longest = max(last - first for first, last, _ in b)
     for first, last, size in a:
+        around = b[
+            bisect_left(b, (first - NEAR_WORDS - longest,)) : bisect_left(b, (last + NEAR_WORDS + 1,))
+        ]  # finds are in the order of the text
         gaps = [
             (max(first, other_first) - min(last, other_last) - 1, other_first, other_last, other_size)
-            for other_first, other_last, other_size in b
+            for other_first, other_last, other_size in around
             if text[other_first].sentence == text[first].sentence
         ]
         gap, other_first, other_last, other_size = min(
@@ -257,7 +270,7 @@ def _near(a: list[tuple], b: list[tuple], text: list[Word]) -> Iterable[tuple[li
         )
         if gap < NEAR_WORDS:
             at = sorted([*range(first, last + 1), *range(other_first, other_last + 1)])
-            yield at, 2 * (size + other_size) + 1
+            yield at, 2 * (size + other_size) - 1
 
 
 def _without_orders(text: str, every_word: list[Word], hits: list[_Hit]) -> tuple[list[Word], tuple[str, ...]]:
@@ -319,15 +332,19 @@ def _why_nothing(
     return "none of its words bears on anything that a sensor of the city measures"
 
 
+def _parts(phrases: Iterable[str]) -> set[str]:
+    return {part for phrase in phrases for part in re.findall(r"[a-z0-9]+\*?", fold(phrase))}
+
+
 class _Typos:
     """Long words of the knowledge base by what is left of them when one letter is missing."""
 
-    def __init__(self, parts: Iterable[str]):
-        parts = list(parts)
-        self._known = {part.rstrip("*") for part in parts}
-        self._stems = tuple({part[:-1] for part in parts if part.endswith("*")})
+    def __init__(self, known: set[str], targets: set[str]):
+        """``known`` words stay as they are, others may become one of the ``targets``; a trailing * is any ending."""
+        self._known = {part.rstrip("*") for part in known}
+        self._stems = tuple({part[:-1] for part in known if part.endswith("*")})
         self._by_rest: dict[str, str] = {}
-        for word in sorted(self._known):
+        for word in sorted(part.rstrip("*") for part in targets):
             if len(word) >= _TYPO_LETTERS:
                 for rest in _rests(word):
                     self._by_rest.setdefault(rest, word)

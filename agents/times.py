@@ -63,7 +63,7 @@ def months_back(now: datetime, months: int) -> datetime:
     index = now.year * 12 + now.month - 1 - months
     year, month = max(index // 12, EARLIEST_YEAR), index % 12 + 1
     day = min(now.day, monthrange(year, month)[1])
-    return at_wall_time(now.replace(year=year, month=month, day=day, tzinfo=None), now)
+    return at_wall_time(now.replace(year=year, month=month, day=day, tzinfo=None, fold=0), now)
 
 
 def units_back(now: datetime, count: int, unit: str) -> datetime:
@@ -223,14 +223,14 @@ def _date(year: int, month: int, day: int) -> date | None:
 
 def _dated(match: re.Match[str], day: str, now: datetime) -> date | None:
     """The date of a match's month and year; without a year the latest that has begun, or in a question about the future
-    the next."""
+    the nearest."""
     month = _which(match["m"], _MONTHS) + 1
     if match["y"]:
         return _date(int(match["y"]), month, int(day))
     ahead = bool(_FUTURE_TENSE.search(match.string))
-    years = range(now.year, now.year + 9) if ahead else range(now.year, now.year - 9, -1)  # up to nine for 29 February
-    dates = (_date(year, month, int(day)) for year in years)
-    return next((found for found in dates if found and (ahead or found <= now.date())), None)
+    dates = [_date(year, month, int(day)) for year in range(now.year - 8, now.year + 9)]  # 8 years for 29 February
+    known = [found for found in dates if found and (ahead or found <= now.date())]
+    return min(known, key=lambda found: abs(found - now.date()), default=None)
 
 
 # Words that only look like times.
@@ -483,7 +483,7 @@ def _three_months_on(first: date) -> date:
 
 @_rule(rf"(?P<n>{_N}) (?P<u>{_UNIT}) (?:ago|before|back|earlier|fa|prima)")
 def _ago(match: re.Match[str], now: datetime) -> _Phrase | None:
-    """ "3 days ago" is that day, "2 weeks ago" that week, "5 hours ago" the hour that began then."""
+    """Three days ago is that day, two weeks ago that week, five hours ago the hour that began then."""
     count, unit = _number(match["n"]), _unit(match["u"])
     start = units_back(now, count, unit)
     if unit in ("second", "minute", "hour"):
@@ -559,7 +559,7 @@ def _clock_range(match: re.Match[str], now: datetime) -> _Phrase | None:
     r"(?P<how>at|around|since|after|before|until|a) (?P<c>noon|midday|midnight|mezzogiorno|mezzanotte)",
 )
 def _clock(match: re.Match[str], now: datetime) -> _Phrase | None:
-    """ "At 5 pm" is the hour that begins then, "after 5 pm" the rest of the day, "before 5 pm" the day until then."""
+    """At 5 pm is the hour that begins then, after 5 pm the rest of the day, before 5 pm the day until then."""
     hour, how = _clock_hours(match["c"]), match["how"] or "at"
     if how in ("since", "after", "from", "dalle", "dopo le"):
         hours = (hour, 24.0)
@@ -630,15 +630,18 @@ def _join_hours(phrases: list[_Phrase], now: datetime) -> list[_Phrase]:
     return sorted([p for p in phrases if p.kind != "hours" and p not in used] + joined, key=lambda p: p.at)
 
 
+_ADJACENT_LETTERS = 8  # such as " of the "
+
+
 def _join_weekdays(phrases: list[_Phrase], now: datetime) -> list[_Phrase]:
-    """ "Monday of last week", "this week on Tuesday": the day inside that week."""
+    """Monday of last week, this week on Tuesday: the day inside that week."""
     weeks = [
         p
         for p in phrases
         if p.kind == "days" and p.end - p.start <= timedelta(days=7, hours=1) and not p.start.weekday()
     ]
     days = [p for p in phrases if p.kind == "day" and p.weekday is not None]
-    week = next((w for w in weeks if any(_gap(w, day) <= 5 for day in days)), None)
+    week = next((w for w in weeks if any(_gap(w, day) <= _ADJACENT_LETTERS for day in days)), None)
     if week is None:
         return phrases
     joined = [p for p in phrases if p not in days and p is not week]

@@ -122,7 +122,7 @@ def in_words(items: Sequence[PlanItem], rows: Sequence[Statistics], pairs: Seque
         counted = f"{row.readings:,} readings of {row.sensors} sensor{'s' if row.sensors > 1 else ''}"
         if row.type in ADDITIVE:
             sentences.append(
-                f"{title}: {row.total / row.sensors:,.1f} per sensor in total ({unit}),"
+                f"{title}: {row.total / row.sensors:,.1f} {unit.partition('/')[0]} per sensor in total,"
                 f" largest {row.maximum:,.4g} ({counted})."
             )
         else:

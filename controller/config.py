@@ -68,7 +68,9 @@ class DecisionConfig:
 class ForecastConfig:
     """The traffic-load predictor."""
 
-    model: str = _key("arima", "Forecaster's name.", choices=("arima", "seasonal-naive-day", "seasonal-naive-week"))
+    model: str = _key(
+        "arima", "Forecaster's name.", choices=("arima", "persistence", "seasonal-naive-day", "seasonal-naive-week")
+    )
     history_slots: int = _key(2016, "Slots of telemetry kept and used, 144 a day.", minimum=1, maximum=100_000)
 
 

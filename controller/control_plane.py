@@ -244,6 +244,8 @@ class ControlPlane:
     async def _complete(self) -> None:
         """A switch has come: give it its table."""
         async with self._installing:
+            if self._controller is None:
+                return
             try:
                 await self._program(self.routes, set())
             except ControlPlaneError as error:

@@ -144,15 +144,20 @@ def _arp_reply_of(messages: Sequence) -> ArpReply | None:
     if not fields.keys() >= {"arp_sha", "arp_spa"}:
         return None
     reply = ArpReply(fields["arp_sha"], fields["arp_spa"])
-    return reply if _bytes(_actions(reply)) == _bytes(messages) else None
+    return reply if [*map(_meaning, _actions(reply))] == [*map(_meaning, messages)] else None
 
 
-def _bytes(messages: Sequence) -> bytes:
-    """The actions as on the wire."""
-    wire = bytearray()
-    for message in messages:
-        message.serialize(wire, len(wire))
-    return bytes(wire)
+def _meaning(message) -> tuple:
+    """An action, however the switch writes it: Open vSwitch reports moved fields by their older NXM headers."""
+    match message:
+        case parser.NXActionRegMove():
+            fields = message.src_field.removesuffix("_nxm"), message.dst_field.removesuffix("_nxm")
+            return "move", *fields, message.n_bits, message.src_ofs, message.dst_ofs
+        case parser.OFPActionSetField():
+            return "set", message.key, message.value
+        case parser.OFPActionOutput():
+            return "output", message.port
+    return "other", str(message)
 
 
 def error_text(message: parser.OFPErrorMsg) -> str:

@@ -68,6 +68,10 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
         except ControlPlaneError as error:
             log.warning("[%s] %s", request_id, error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+            log.exception("[%s] failed", request_id)
+            text = f"the service failed on this question ({type(error).__name__}: {error}); its log has {request_id}"
+            await context.abort(grpc.StatusCode.INTERNAL, text)
         finally:
             if not task.done():
                 log.info("[%s] cancelled by the client or its deadline", request_id)

@@ -9,9 +9,8 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from agents import DataPlan, plan_offline
 from agents.areas import sensors_in
-from agents.offline import plan
-from agents.plan import DataPlan
 from controller import answer, messages
 from controller.config import Config
 from controller.control_plane import ControlPlane, ControlPlaneError
@@ -90,7 +89,7 @@ class Answerer:
 
     async def plan(self, question: str, now: datetime) -> DataPlan:
         """The data plan alone."""
-        return await asyncio.to_thread(plan, question, now, self._scenario)
+        return await asyncio.to_thread(plan_offline, question, now, self._scenario)
 
     async def ask(self, question: str, now: datetime, request_id: str, emit: Emit) -> query_pb2.AskResult:
         """Answer, telling every step by ``emit``. Raises ControlPlaneError when routes or grants fail."""

@@ -46,19 +46,26 @@ from twin.wiring import Wiring
 
 log = logging.getLogger(__name__)
 # One service per address; statistics of a large city are a large message.
-OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 256 << 20))
+# The Ryu application and other clients ping every 5 s (proto.connection.KEEPALIVE); without this the server hangs up.
+OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 256 << 20),
+    ("grpc.http2.min_ping_interval_without_data_ms", 4_000),
+)
 # Calls under way get this long to end when the service is told to stop.
 GRACE_S = 2.0
+# What worker processes import at their start.
+PRELOAD = ("controller.decisions", "controller.rrm", "statsforecast.models", "pyomo.environ")
 
 
 class Service:
     """All parts of the service, wired together. ``run`` serves until it is cancelled."""
 
-    def __init__(self, config: Config, scenario: Scenario, clock: Clock, store: TwinStore):
+    def __init__(self, config: Config, scenario: Scenario, clock: Clock, store: TwinStore, workers: Workers):
         self.config = config
         self.scenario = scenario
         self.events = Subscriptions()
-        self.workers = Workers(config.service.workers)
+        self.workers = workers
         self.history = LoadHistory(tuple(scenario.cell), slots=config.forecast.history_slots)
         self.plane = ControlPlane(Wiring(scenario), config.openflow.timeout_s)
         self.decisions = Decisions(config, self.history, self.workers, clock.now_s)
@@ -69,7 +76,6 @@ class Service:
         """Serve until cancelled; ``started`` gets the port. Raises OSError when the address can't be used."""
         config = self.config
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.workers)
             retriever = await stack.enter_async_context(
                 Retriever(
                     self.store,
@@ -170,12 +176,12 @@ async def serve(config: Config) -> None:
     directory = config.state_directory
     directory.mkdir(parents=True, exist_ok=True)
     with lock(directory / "service.lock"), TwinStore(directory / "twin.sqlite") as store:
-        service = Service(config, scenario, make_clock(config, scenario), store)
         task = asyncio.current_task()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
         try:
-            await service.run()
+            async with Workers(config.service.workers, PRELOAD) as workers:
+                await Service(config, scenario, make_clock(config, scenario), store, workers).run()
         except asyncio.CancelledError:
             log.info("stopped")
 

@@ -28,6 +28,8 @@ from twin.scenario import load_scenario
 log = logging.getLogger(__name__)
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
+# A cell's telemetry has caught up when its newest sample is at most this old, emulated seconds.
+FRESH_S = 2 * 600
 _PR_SET_PDEATHSIG = 1
 
 
@@ -137,7 +139,8 @@ class Stack:
             return "the radio emulator"
         if not self._city_ready.exists():
             return "the sensors"
-        silent = [cell.cell_id for cell in load.cells if not cell.observed_slots]
+        fresh_s = load.now.seconds - FRESH_S
+        silent = [cell.cell_id for cell in load.cells if not cell.HasField("time") or cell.time.seconds < fresh_s]
         if silent and "--no-replay" not in self.city_options:
             return f"telemetry of {len(silent)} cells"
         return ""

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from aiocoap import CONTENT, GET, VALID, Context, Message, error, interfaces
 from aiocoap.pipe import Pipe
+from aiocoap.transports import simplesocketserver, tcp  # noqa: F401  here, so that forked sensors share them
 
 from twin import senml
 from twin.clock import Clock

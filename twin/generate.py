@@ -56,7 +56,7 @@ def make_scenario(cells: int = 10, sensors: int = 120, seed: int = DEFAULT_SEED,
     places = _places(cells, seed)
     digits = max(2, len(str(cells)))
     cell_rows = tuple(
-        Cell(f"c{i:0{digits}d}", place.name, place.lon, place.lat, 25.0, square_at(place.lon, place.lat), 106, 75e6)
+        Cell(f"c{i:0{digits}d}", place.name, place.lon, place.lat, 25.0, square_at(place.lon, place.lat), 25, 36e6)
         for i, place in enumerate(places, 1)
     )
     small = cells <= 254 and sensors <= cells * 254
@@ -68,8 +68,8 @@ def make_scenario(cells: int = 10, sensors: int = 120, seed: int = DEFAULT_SEED,
         subnet="10.66.0.0/16" if small else "10.0.0.0/8",
         twin_ipv4="10.66.0.1" if small else "10.0.0.1",
         twin_mac=_mac("10.66.0.1" if small else "10.0.0.1"),
-        # 20 MHz of 15 kHz subcarriers: 106 blocks of 180 kHz and slots of 1 ms (TS 38.101-1 table 5.3.2-1, TS 38.211);
-        # the capacity is about 4 bit/s/Hz.
+        # 5 MHz of 15 kHz subcarriers: 25 blocks of 180 kHz and slots of 1 ms (TS 38.101-1 table 5.3.2-1, TS 38.211);
+        # the capacity is that of 256QAM, 8 bit/s/Hz.
         radio=Radio(6e9, 180e3, 1e-3, 5.0, 23.0, -3.0),
         districts=tuple(District(place.name, place.lon, place.lat, float(place.radius_m)) for place in places),
         cells=cell_rows,

@@ -12,6 +12,7 @@ per peer (NSTART = 1).
 import asyncio
 import json
 import math
+import os
 import random
 import socket
 import time
@@ -59,7 +60,8 @@ class Demand:
 @dataclass(frozen=True)
 class FetchResult:
     """What became of a demand. ``received_bytes`` is SenML payload, stored; ``seconds`` is from the first request to
-    the last byte; ``missing`` is what of the demand the twin still lacks, nothing when ``error`` is None."""
+    the last byte, 0 when none came; ``missing`` is what of the demand the twin still lacks, nothing when ``error`` is
+    None."""
 
     sensor_id: str
     received_bytes: int
@@ -142,6 +144,8 @@ class Retriever:
         """
         if self._context is None:
             raise RuntimeError("a Retriever is used inside 'async with'")
+        if demand.sensor_id != sensor.id:
+            raise ValueError(f"the demand is of sensor {demand.sensor_id}, not of {sensor.id}")
         session = _Session(self._context, sensor, self.transport, self.window, self.stall_timeout_s)
         tally, error = _Tally(progress), None
         chunks = _chunks(demand.intervals, self._span_s(sensor))
@@ -317,6 +321,8 @@ class _Session:
                     async with asyncio.timeout(max(0.0, self._patience_s())):
                         await self._context.find_remote_and_interface(probe)
                     self._remote = probe.remote
+                except TimeoutError:
+                    raise self._silent() from None
                 except (aiocoap.error.Error, OSError) as problem:
                     await self._pause(problem)
             return self._remote
@@ -332,7 +338,9 @@ class _Session:
         self._remote = None
 
     async def _pause(self, problem: BaseException) -> None:
-        self._trouble = str(problem.__cause__ or problem) or type(problem).__name__
+        cause = problem.__cause__ or problem  # aiocoap wraps the system's errors
+        known = isinstance(cause, OSError) and cause.errno
+        self._trouble = os.strerror(cause.errno) if known else str(cause) or type(cause).__name__
         if self._patience_s() <= 0:
             raise self._silent()
         await asyncio.sleep(_RECONNECT_S)
@@ -399,7 +407,8 @@ class _Window:
         self._least_s = min(self._least_s, round_trip_s)
         self._deviation_s += (abs(round_trip_s - self._mean_s) - self._deviation_s) / 4
         self._mean_s += (round_trip_s - self._mean_s) / 8
-        self.timeout_s = max(_LEAST_TIMEOUT_S, self._mean_s + 4 * self._deviation_s)
+        wanted_s = self._mean_s + 4 * self._deviation_s
+        self.timeout_s = min(max(_LEAST_TIMEOUT_S, wanted_s), 2 * self._longest_timeout_s)
         room = max(-1.0, 1 - (round_trip_s - self._least_s) / _TARGET_DELAY_S)
         self._size = min(self._maximum, max(1.0, self._size + room / self._size))
 
@@ -407,7 +416,7 @@ class _Window:
         """A request sent at that time was not answered in time."""
         if sent > self._lost_at:  # else it belongs to a loss that counted already
             self._size, self._lost_at = max(1.0, self._size / 2), time.monotonic()
-            self.timeout_s = min(2 * self.timeout_s, max(self._longest_timeout_s, self.timeout_s))
+            self.timeout_s = max(self.timeout_s, min(2 * self.timeout_s, self._longest_timeout_s))
 
 
 def _chunks(intervals: Iterable[Interval], span_s: int) -> Iterator[Interval]:

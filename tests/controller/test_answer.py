@@ -67,6 +67,6 @@ def test_words_carry_the_numbers():
     moment = datetime(2013, 11, 18, tzinfo=UTC)
     items = [PlanItem("precipitation", Area("city"), moment, moment, "because")]
     text = answer.in_words(items, answer.statistics(series, "Milano"), answer.correlations(series), "Milano")
-    assert "4.0 per sensor in total" in text
+    assert "precipitation: 4.0 mm per sensor in total, largest 2.5 (2 readings of 1 sensor)" in text
     assert "humidity: mean 60 %, from 40 to 80" in text
     assert "no readings" in answer.in_words(items, [], [], "Milano")

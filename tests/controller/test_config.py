@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.config import Config, ConfigError, load_config, reference
+from controller.config import Config, ConfigError, ForecastConfig, load_config, reference
+from predictor import NAMES
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,6 +64,11 @@ def test_a_bad_environment_variable_is_named():
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "none.toml", {})
+
+
+def test_the_forecasters_to_choose_from_are_those_that_exist():
+    field = next(key for key in dataclasses.fields(ForecastConfig) if key.name == "model")
+    assert field.metadata["choices"] == NAMES
 
 
 def test_the_reference_is_current_and_complete():

@@ -1,5 +1,6 @@
 """The OpenFlow adapter: conversions through Ryu's real bytes, and the conversation with a switch (``fake_switch``)."""
 
+import struct
 from dataclasses import replace
 
 import pytest
@@ -163,6 +164,24 @@ def test_an_arp_reply_with_anything_else_about_it_is_not_taken_for_one():
     for i in range(len(actions)):
         less = parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, actions[:i] + actions[i + 1 :])
         assert not any(isinstance(a, ArpReply) for a in entry_of(stats(instructions=[less])).actions)
+
+
+def test_an_arp_reply_is_recognised_as_open_vswitch_reports_it():
+    """Moved fields come back by their NXM headers. Bytes as sent by Open vSwitch 3.1."""
+    text = (
+        "ffff0018000023200006003000000000 0000040600000206"  # move eth_src -> eth_dst
+        "00190010800008060200000000010000 0019001080002a020002000000000000"  # set eth_src; set arp_op 2
+        "ffff0018000023200006003000000000 0001220600012406"  # move arp_sha -> arp_tha
+        "ffff0018000023200006002000000000 0000200400002204"  # move arp_spa -> arp_tpa
+        "00190010800030060200000000010000 001900108 0002c040a00000100000000"  # set arp_sha; set arp_spa
+        "00000010fffffff8ffe5000000000000"  # output IN_PORT
+    )
+    wire = bytes.fromhex(text.replace(" ", ""))
+    header = struct.pack("!HH4x", ofproto.OFPIT_APPLY_ACTIONS, 8 + len(wire))
+    fake = FakeSwitch(1, {})
+    fake.table[0, 100, struct.pack("!HH4x", 1, 4)] = [cookie(Kind.ARP), header + wire, 0, 0]
+    (row,) = connect(fake).read_flows()
+    assert row.entry.actions == (ArpReply("02:00:00:00:00:01", "10.0.0.1"),)
 
 
 # --- Conversation ---------------------------------------------------------------------------------------------------

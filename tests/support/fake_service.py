@@ -63,11 +63,11 @@ class FakeService(control_pb2_grpc.ControlServiceServicer):
         self.wait_for(lambda: set(datapath_ids) <= self.connected())
 
     def connected(self) -> set[int]:
-        states = {}
-        for switch in [s for hello in self.hellos[-1:] for s in hello.switches]:
-            states[switch.datapath_id] = switch
+        """Switches that the application attached last has reported as connected."""
+        hellos = self.hellos[-1:]
+        states = {switch.datapath_id: switch for hello in hellos for switch in hello.switches}
         for report in self.reports:
-            if report.HasField("switch"):
+            if report.HasField("switch") and report.controller_id == hellos[0].controller_id:
                 states[report.switch.datapath_id] = report.switch
         return {number for number, state in states.items() if state.connected and state.ports}
 

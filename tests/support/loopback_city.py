@@ -10,6 +10,7 @@ from fake_clients import FakeController, FakeRadio, until
 
 from controller.config import Config
 from controller.service import Service
+from controller.workers import Workers
 from proto import telemetry_pb2, telemetry_pb2_grpc
 from proto.connection import Connection
 from twin.edge import EdgeStorage, serve
@@ -19,6 +20,7 @@ from twin.sensor_model import readings
 from twin.store import TwinStore
 
 SLOT_S = 600
+WORKERS = Workers(1)  # for all tests of a run: a process that has imported the solvers is expensive
 NOW = datetime.fromisoformat("2013-11-18T12:00:00+01:00")
 
 
@@ -89,7 +91,7 @@ async def running(tmp_path, scenario=None, config=None, controller=True):
     for sensor in scenario.sensors:
         await city.start_sensor(sensor)
     with TwinStore(city.store_path) as city.store:
-        city.service = Service(config, scenario, FixedClock(), city.store)
+        city.service = Service(config, scenario, FixedClock(), city.store, WORKERS)
         started = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(city.service.run(started))
         await asyncio.wait([serving, started], return_when=asyncio.FIRST_COMPLETED)
