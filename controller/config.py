@@ -87,9 +87,9 @@ class OptimizerConfig:
 class RetrievalConfig:
     """Moving data from the sensors' edge storage to the twin."""
 
-    transport: str = _key("udp", "CoAP over UDP (RFC 7252) or TCP (RFC 8323).", choices=("udp", "tcp"))
+    transport: str = _key("tcp", "CoAP over UDP (RFC 7252) or TCP (RFC 8323).", choices=("udp", "tcp"))
     chunk_bytes: int = _key(65_536, "Payload verified and stored at a time.", minimum=1024, maximum=1_048_576)
-    window: int = _key(4, "CoAP blocks of one sensor under way at a time (UDP).", minimum=1, maximum=64)
+    window: int = _key(16, "CoAP blocks of one sensor under way at a time (UDP).", minimum=1, maximum=64)
     stall_timeout_s: float = _key(10.0, "A sensor that sends nothing for so long has failed.", minimum=0.5)
 
 

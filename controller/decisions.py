@@ -31,10 +31,10 @@ class CellForecast:
     note: str
 
 
-def forecast_cells(model: str, history: np.ndarray, horizon: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """In a worker process: mean [C, horizon] and notes [C] for history [C, T]."""
-    forecast = forecaster(model).forecast(history, horizon)
-    return forecast.mean, forecast.notes
+def forecast_cell(model: str, history: np.ndarray, horizon: int) -> tuple[np.ndarray, str]:
+    """In a worker process: mean [horizon] and note for one cell's history [T]."""
+    forecast = forecaster(model).forecast(history[None, :], horizon)
+    return forecast.mean[0], forecast.notes[0]
 
 
 class Decisions:
@@ -59,20 +59,26 @@ class Decisions:
         """Forecast by cell, for the retrieval window that starts now."""
         slot = int(self._now_s() // self._history.slot_s)
         stale = [cell for cell in cell_ids if self._cache.get(cell, (None,))[0] != (slot, self._samples[cell])]
-        if stale:
-            version = {cell: (slot, self._samples[cell]) for cell in stale}
-            # The window ends with the present slot, which telemetry may have begun to fill.
-            window = self._history.window(stale, (slot + 1) * self._history.slot_s)
-            seen = [i for i in range(len(stale)) if np.isfinite(window[i]).any()]
-            horizon = self._config.decision.window_slots
-            if seen:
-                mean, notes = await self._workers.run(
-                    forecast_cells, self._config.forecast.model, window[seen], horizon
-                )
-            for i, cell in enumerate(stale):
-                predicted = (mean[seen.index(i)], notes[seen.index(i)]) if i in seen else None
-                self._cache[cell] = (version[cell], _cell_forecast(cell, window[i], predicted))
+        versions = {cell: (slot, self._samples[cell]) for cell in stale}
+        # The window ends with the present slot, which telemetry may have begun to fill.
+        window = self._history.window(stale, (slot + 1) * self._history.slot_s)
+        fresh = await asyncio.gather(*map(self._forecast_one, stale, window))
+        self._cache |= {cell.cell_id: (versions[cell.cell_id], cell) for cell in fresh}
         return {cell: self._cache[cell][1] for cell in cell_ids}
+
+    async def _forecast_one(self, cell: str, history: np.ndarray) -> CellForecast:
+        """Forecast from the newest slot on that may be observed: the present one, or, without a sample, the last."""
+        observed = np.flatnonzero(np.isfinite(history))
+        if not len(observed):
+            return CellForecast(cell, float("nan"), (), float("nan"), 0, "no telemetry yet")
+        present = history[-1:][np.isfinite(history[-1:])]
+        model, horizon = self._config.forecast.model, self._config.decision.window_slots
+        past = history if len(present) else history[:-1]
+        mean, note = await self._workers.run(forecast_cell, model, past, horizon)
+        decision_load = float(max([*present, *mean]))
+        return CellForecast(
+            cell, float(history[observed[-1]]), tuple(map(float, mean)), decision_load, len(observed), note
+        )
 
     async def decide(self, cell_ids: Sequence[str]) -> tuple[dict[str, CellForecast], dict[str, Decision]]:
         """Forecasts and decisions for these cells, as of now."""
@@ -81,16 +87,6 @@ class Decisions:
         decisions = decide(loads, self._config.decision.tau)
         self.latest.update(decisions)
         return forecasts, decisions
-
-
-def _cell_forecast(cell: str, history: np.ndarray, predicted: tuple[np.ndarray, str] | None) -> CellForecast:
-    observed = np.flatnonzero(np.isfinite(history))
-    if predicted is None:
-        return CellForecast(cell, float("nan"), (), float("nan"), 0, "no telemetry yet")
-    mean, note = np.maximum(predicted[0], 0.0), predicted[1]  # a linear model may go below zero
-    present = float(history[-1])
-    decision_load = float(np.nanmax([present, *mean]))
-    return CellForecast(cell, float(history[observed[-1]]), tuple(map(float, mean)), decision_load, len(observed), note)
 
 
 def path_changes(

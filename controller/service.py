@@ -140,13 +140,13 @@ class Service:
                 self.events.publish((layers[change], ()))
 
     async def _follow_telemetry(self) -> None:
-        """Decide again when telemetry has come in, and move routed sensors whose cell went over tau, or back under."""
+        """Decide again when telemetry has come in, and move routed sensors whose cell went over tau, or back under.
+
+        All cells are forecast here, so that a question finds the forecasts made."""
         while True:
             await self.decisions.new_sample.wait()
             self.decisions.new_sample.clear()
-            cells = {self.scenario.sensor[sensor].cell for sensor in self.plane.routes}
-            if cells:
-                await self._decide_again(sorted(cells))
+            await self._decide_again(list(self.scenario.cell))
             await asyncio.sleep(self.config.decision.interval_s)
 
     async def _decide_again(self, cells: list[str]) -> None:

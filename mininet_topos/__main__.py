@@ -145,7 +145,9 @@ async def _serve(options: argparse.Namespace, city: City, emulator: RadioEmulato
 def _announce(city: City, ready: dict, path: Path | None) -> None:
     city.run_directory.write_ready(ready)
     if path:
-        path.write_text(json.dumps(ready))
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_text(json.dumps(ready))
+        temporary.replace(path)  # whole, as soon as it is there
 
 
 def _address(text: str) -> tuple[str, int]:

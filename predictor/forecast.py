@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -67,7 +68,9 @@ def checked(history: ArrayLike, horizon: int) -> Floats:
 def by_cell(history: ArrayLike, horizon: int, one: Callable[[Floats, int], Series]) -> Forecast:
     """Run ``one`` (series without leading or only missing slots, horizon) on each cell and put the results together."""
     array = checked(history, horizon)
-    rows = [_one_cell(series, int(horizon), one) for series in array]
+    # Matrices this small only lose by BLAS threads (twice the processor time); processes are for more cells.
+    with threadpool_limits(1, user_api="blas"):
+        rows = [_one_cell(series, int(horizon), one) for series in array]
     return Forecast(
         mean=np.array([row.mean for row in rows]).reshape(len(rows), horizon),
         quantiles=np.array([row.quantiles for row in rows]).reshape(len(rows), len(QUANTILES), horizon),

@@ -286,9 +286,9 @@ async def test_a_path_slower_than_the_first_timeout_settles(tmp_path, store):
         requests += request
         return [0.35]
 
-    # The first timeout is a quarter of the stall timeout, 0.25 s; the round trip takes 0.7 s.
+    # The first timeout is a quarter of the stall timeout, 0.4 s; the round trip takes 0.7 s.
     async with served(tmp_path, of), reached_by(of, treat) as behind:
-        async with Retriever(store, "udp", stall_timeout_s=1.0) as retriever:
+        async with Retriever(store, "udp", stall_timeout_s=1.6) as retriever:
             result = await retriever.fetch(behind, demand(of, (T, T + 3600)))
     assert result.error is None
     needed = 1 + -(-len(canonical(of, T, T + 3600)) // BLOCK)
@@ -378,10 +378,10 @@ async def test_a_sensor_that_is_killed_freezes_or_restarts(store, sensor_process
         calls = itertools.count(1)
         return lambda received, readings: action() if next(calls) == count else None
 
-    async with Retriever(store, transport, 4096, stall_timeout_s=0.7) as retriever:
+    async with Retriever(store, transport, 4096, stall_timeout_s=1.2) as retriever:
         # Frozen: found by the stall timeout, what came is kept.
         frozen = await retriever.fetch(of, demand(of, *wanted), after_chunk(3, lambda: running.signal(signal.SIGSTOP)))
-        assert "silent for 0.7 s (no answer)" in frozen.error
+        assert "silent for 1.2 s (no answer)" in frozen.error
         assert 3 <= store.totals().holdings and frozen.readings == store.totals().readings
         assert_holds_exactly(store, of, store.held("s1"))
         running.signal(signal.SIGCONT)
@@ -389,7 +389,7 @@ async def test_a_sensor_that_is_killed_freezes_or_restarts(store, sensor_process
         # Killed for good: the connection is refused until the stall timeout.
         left = subtract(wanted, store.held("s1"))
         killed = await retriever.fetch(of, demand(of, *left), after_chunk(3, running.kill))
-        assert "silent for 0.7 s" in killed.error and "refused" in killed.error
+        assert "silent for 1.2 s" in killed.error and "refused" in killed.error
         assert killed.missing == subtract(wanted, store.held("s1")) != left
         assert_holds_exactly(store, of, store.held("s1"))
 
