@@ -61,7 +61,7 @@ class DecisionConfig:
         0.7, "Threshold of predicted load, share of capacity: below it 6G, else Zigbee.", minimum=0.0, maximum=1.0
     )
     window_slots: int = _key(3, "Slots of 10 minutes from now on whose largest load counts.", minimum=1, maximum=144)
-    interval_s: float = _key(5.0, "At most this long after new telemetry, routes follow it, seconds.", minimum=0.1)
+    interval_s: float = _key(1.0, "At most this long after new telemetry, routes follow it, seconds.", minimum=0.1)
 
 
 @dataclass(frozen=True)

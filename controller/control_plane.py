@@ -132,7 +132,7 @@ class ControlPlane:
         session = self._controller
         if session is None:
             raise ControlPlaneError(NO_CONTROLLER)
-        tables = desired_flows(self.wiring, {sensor: path.value for sensor, path in routes.items()})
+        tables = desired_flows(self.wiring, routes)
         changed = {
             dpid: entries
             for dpid, entries in tables.items()
@@ -239,7 +239,7 @@ class ControlPlane:
                 rows.append((flow.datapath_id, entry_from_proto(flow.entry)))
             except FlowError as error:
                 log.warning("switch %#x reports what LINKs never writes: %s", flow.datapath_id, error)
-        return {sensor: Path(path) for sensor, path in installed_routes(self.wiring, rows).items()}
+        return installed_routes(self.wiring, rows)
 
     async def _complete(self) -> None:
         """A switch has come: give it its table."""

@@ -58,12 +58,12 @@ class LinksController(app_manager.RyuApp):
         super().__init__(*args, **kwargs)
         self.CONF.set_default("maximum_unreplied_echo_requests", _ECHOES)
         self.CONF.set_default("echo_request_interval", _ECHO_INTERVAL_S)
+        self.CONF.set_default("ofp_listen_host", "127.0.0.1")  # Ryu's is every address; --ofp-listen-host opens it
         connection, join_only = _connection()
         self.id = f"ryu-{uuid.uuid4().hex[:12]}"
         self.switches: dict[int, Switch] = {}
         self.tables: dict[int, Table] = {}
         self.newest: Version = (0, 0)
-        self.failures = 0  # of handlers, counted
         self._link = service_link.ServiceLink(connection, self._hello, self._on_command, self.logger)
         self._process = None if join_only else ServiceProcess(connection, self.logger, self.SERVICE_COMMAND)
         self._signal = 0
@@ -84,6 +84,9 @@ class LinksController(app_manager.RyuApp):
         self._link.close()
         if self._process is not None:
             self._process.stop()
+        if not self._signal:  # Ryu's main would return as if all were well
+            self.logger.error("Ryu ended by itself, see above; is its OpenFlow port taken?")
+            _end_process()
 
     def _on_signal(self, number: int, _frame) -> None:
         # Only noted: raised here, KeyboardInterrupt would end whichever greenlet happens to run, and be swallowed.
@@ -108,10 +111,8 @@ class LinksController(app_manager.RyuApp):
 
     def _fail(self, where: str) -> None:
         """An error that should not be possible: end, so that a fresh start reads the state from the switches."""
-        self.failures += 1
         self.logger.exception("%s failed; ending. Flow entries stay on the switches, the service goes on", where)
-        sys.stderr.flush()
-        os._exit(1)
+        _end_process()
 
     # --- Switches
 
@@ -283,6 +284,12 @@ class LinksController(app_manager.RyuApp):
         self._report(stats=reply)
 
 
+def _end_process() -> None:
+    """End with exit code 1, now: Ryu swallows exceptions, SystemExit too."""
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def _connection() -> tuple[Connection, bool]:
     """How to reach the service, and whether it is only to be joined. Ends the process on a bad configuration."""
     try:
@@ -295,6 +302,8 @@ def _connection() -> tuple[Connection, bool]:
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
         name = "LINKS_SERVICE" if join else "service.listen"
         raise SystemExit(f"ryu_app: {name}: {address!r} must be host:port with a port of 1 to 65535")
+    if service.tls_ca and not os.access(service.tls_ca, os.R_OK):
+        raise SystemExit(f"ryu_app: service.tls_ca: {service.tls_ca!r} can't be read; name a PEM file")
     return Connection(address, service.tls_ca, service.token), bool(join)
 
 

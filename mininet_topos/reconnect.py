@@ -29,9 +29,7 @@ class Pause:
         if error.code() not in RETRIED:
             raise error
         if self._next_s == FIRST_PAUSE_S:
-            log.warning(
-                "links service lost (%s: %s); trying again until it is back", error.code().name, error.details()
-            )
+            log.warning("links service not reachable (%s: %s); trying until it is", error.code().name, error.details())
 
     def reset(self) -> None:
         """Something worked."""

@@ -46,8 +46,7 @@ ALL = {switch.datapath_id for switch in WIRING.switches}
 
 
 def tables(routes):
-    wanted = desired_flows(WIRING, {sensor: path.value for sensor, path in routes.items()})
-    return {dpid: set(entries) for dpid, entries in wanted.items()}
+    return {dpid: set(entries) for dpid, entries in desired_flows(WIRING, routes).items()}
 
 
 @asynccontextmanager

@@ -169,7 +169,7 @@ def expected_way(wiring: Wiring, sensor: Sensor, path: Path) -> list[str]:
 # --- Reachability and isolation -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(routings())
 def test_routed_sensors_reach_the_twin_by_their_path_alone_and_no_one_else_does(case):
     wiring, routes = case
@@ -186,7 +186,7 @@ def test_routed_sensors_reach_the_twin_by_their_path_alone_and_no_one_else_does(
             assert (back.reached, back.passed) == ([], ["core"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(routings(), st.data())
 def test_forged_and_stray_packets_are_dropped_where_they_enter(case, data):
     wiring, routes = case
@@ -246,7 +246,7 @@ def test_arp_is_answered_by_the_first_switch_and_never_passed_on(case):
         assert all(not walk(wiring, tables, gateway, port, packet).reached for packet in forged)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(routings(changes=2))
 def test_no_interleaving_of_a_change_leaves_a_packet_without_a_way(case):
     wiring, before, after = case
@@ -283,7 +283,7 @@ def prefixes(present, changes) -> list[tuple[FlowEntry, ...]]:
 # --- Difference -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(routings(changes=2))
 def test_carrying_out_the_difference_gives_the_wanted_tables_and_a_second_one_is_empty(case):
     wiring, before, after = case

@@ -296,6 +296,14 @@ def test_a_bad_configuration_is_named_and_ends_the_process(tmp_path):
     assert "Traceback" not in ryu.text()
 
 
+def test_a_taken_openflow_port_ends_the_process(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ryu = RyuProcess(tmp_path, port=other.getsockname()[1], LINKS_SERVICE=f"127.0.0.1:{free_port()}")
+        assert ryu.process.wait(20) == 1
+    assert "Address already in use" in ryu.text()
+    assert "is its OpenFlow port taken?" in ryu.text()
+
+
 def test_an_impossible_error_ends_the_process_and_is_seen(tmp_path):
     """Ryu itself would log it and go on with handlers in an unknown state."""
     broken = application(tmp_path, "def _take(self, program): raise RuntimeError('boom')")

@@ -48,7 +48,7 @@ async def test_a_question_from_plan_to_answer(tmp_path):
         assert result.request_id == "q-1"
         readings_today = 12 * 6  # from midnight to noon, every ten minutes
         assert result.statistics[0].readings == readings_today * len(humid)
-        routes = {sensor.id: Path.SIXG.value for sensor in humid}
+        routes = {sensor.id: Path.SIXG for sensor in humid}
         wanted = desired_flows(city.service.plane.wiring, routes)
         assert city.controller.tables == {dpid: set(entries) for dpid, entries in wanted.items()}
 

@@ -11,7 +11,8 @@ import pytest
 from small_city import alive, eventually, strangers
 
 from mininet_topos import City, CityError, cleanup, ovs
-from mininet_topos.topology import root_interfaces
+from mininet_topos.linux import has_netem
+from mininet_topos.topology import BACKHAUL_DELAY_S, root_interfaces
 from twin.edge import PORT
 
 pytestmark = pytest.mark.emulation
@@ -112,3 +113,13 @@ def test_a_second_city_is_refused_and_the_first_lives_on(small_city, small_scena
     with pytest.raises(CityError, match=f"'core' exists and belongs to city '{NAME}'"):
         City(small_scenario, name="links-other").start()
     assert coap_get(small_scenario.sensors[0].ipv4).returncode == 0
+
+
+def test_backhaul_has_its_delay_where_the_kernel_can(small_city):
+    if not has_netem():
+        pytest.skip("NETEM NOT TESTED: this kernel has no sch_netem; delays are not emulated here")
+    cell = next(iter(small_city.wiring.cells.values()))
+    port = f"core-eth{cell.core_to_base_station}"
+    (queue,) = json.loads(subprocess.run(["tc", "-j", "qdisc", "show", "dev", port], capture_output=True).stdout)
+    assert queue["kind"] == "netem"
+    assert queue["options"]["delay"]["delay"] == pytest.approx(BACKHAUL_DELAY_S, rel=0.01)
