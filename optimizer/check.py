@@ -143,7 +143,7 @@ def _served(instance: Instance, solution: Solution) -> Finding:
 
 def _delay(instance: Instance, solution: Solution, sinr) -> Finding:
     frames, worst, where = solution.schedule.shape[1], 0.0, "delays as the formula gives them"
-    rate = instance.rb_bandwidth_hz * np.log2(1 + np.nan_to_num(sinr))
+    rate = instance.rb_bandwidth_hz * np.log2(1 + np.maximum(np.nan_to_num(sinr), 0.0))
     for device in range(instance.shape[0]):
         told = solution.delay_s[device]
         mean_rate = np.where(solution.schedule == device, rate, 0.0).sum() / frames
@@ -154,8 +154,9 @@ def _delay(instance: Instance, solution: Solution, sinr) -> Finding:
         else:
             true = instance.data_bits[device] / mean_rate if mean_rate > 0 else np.inf
             error = abs(told / true - 1) if np.isfinite(true) else np.inf
-        if not error <= worst:  # catches NaN
-            worst, where = float(error), f"device {device}: {told:.6g} s told, rate {mean_rate:.6g} bit/s"
+        error = np.inf if np.isnan(error) else float(error)
+        if error > worst:
+            worst, where = error, f"device {device}: {told:.6g} s told, rate {mean_rate:.6g} bit/s"
     return Finding("delay", bool(worst <= TOLERANCE), TOLERANCE - worst, where)
 
 

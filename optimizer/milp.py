@@ -42,13 +42,18 @@ def reachable(levels: list[Level], solver: str, time_limit_s: float) -> Answer:
     ``solver`` "auto" takes Gurobi when the model fits its licence and it is there, else HiGHS. Raises RuntimeError when
     the solver asked for is not there or fails.
     """
-    model, size = _model(levels)
-    name, engine = _engine(solver, size)
     from pyomo.contrib.solver.common.results import SolutionStatus, TerminationCondition
 
-    results = engine.solve(
-        model, load_solutions=False, raise_exception_on_nonoptimal_result=False, time_limit=max(time_limit_s, 0.01)
-    )
+    model, size = _model(levels)
+    name, engine = _engine(solver, size)
+    try:
+        results = _run(engine, model, time_limit_s)
+    except Exception as error:
+        if not (solver == "auto" and name == "gurobi"):
+            raise RuntimeError(f"{name} failed: {error}") from error
+        log.warning("Gurobi failed (%s); HiGHS takes its place", error)
+        name, engine = _engine("highs", size)
+        results = _run(engine, model, time_limit_s)
     if results.solution_status in (SolutionStatus.optimal, SolutionStatus.feasible):
         values = results.solution_loader.get_vars()
         owner = np.full(levels[0].total_rbs, -1, np.int64)
@@ -62,6 +67,12 @@ def reachable(levels: list[Level], solver: str, time_limit_s: float) -> Answer:
     if condition == TerminationCondition.maxTimeLimit:
         return Answer("time_limit", None, name)
     raise RuntimeError(f"{name} ended without an answer: {condition}")
+
+
+def _run(engine, model, time_limit_s: float):
+    return engine.solve(
+        model, load_solutions=False, raise_exception_on_nonoptimal_result=False, time_limit=max(time_limit_s, 0.01)
+    )
 
 
 def _model(levels: list[Level]):

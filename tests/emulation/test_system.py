@@ -122,6 +122,7 @@ def test_over_tau_new_data_come_by_zigbee(system):
     assert crowded in {transfer.cell_id for transfer in result.transfers}
     for _ in range(12):
         system.push(crowded, 0.0)
+    eventually(lambda: set(system.routes().values()) == {SIXG})
 
 
 def test_killing_ryu_manager_costs_nothing(system):

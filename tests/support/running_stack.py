@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 from collections import defaultdict
 
 from controller.stack import Stack
@@ -61,7 +62,15 @@ class Running:
         return [sensor for sensor in self.scenario.sensors if sensor.type == type_id]
 
     def bytes_at_core(self):
-        """Bytes by sensor and path as ovs-ofctl tells them, not as LINKs does."""
+        """Bytes by sensor and path as ovs-ofctl tells them, not as LINKs does, once they stand still: Open vSwitch
+        counts up to a second late."""
+        counted, last = self._bytes_at_core(), None
+        while counted != last:
+            time.sleep(1.5)
+            counted, last = self._bytes_at_core(), counted
+        return counted
+
+    def _bytes_at_core(self):
         output = subprocess.run(
             ["ovs-ofctl", "-O", "OpenFlow13", "dump-flows", "core", "table=0"],
             capture_output=True,
