@@ -56,9 +56,9 @@ def show(findings: list[Finding], console: Console) -> None:
     """Print one line per finding."""
     for finding in findings:
         mark = "[green]has  [/]" if finding.good else "[red]lacks[/]" if finding.needed else "[yellow]lacks[/]"
-        console.print(f"{mark} {finding.subject:18} {finding.found}", highlight=False)
+        console.print(f"{mark} {finding.subject:18} {finding.found}", highlight=False, soft_wrap=True)
         if finding.advice:
-            console.print(f"      {'':18} -> {finding.advice}", highlight=False, style="dim")
+            console.print(f"      {'':18} -> {finding.advice}", highlight=False, soft_wrap=True, style="dim")
 
 
 def _python() -> list[Finding]:

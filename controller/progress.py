@@ -84,6 +84,8 @@ class Progress:
 
     def _transfer(self, transfer: query_pb2.SensorTransfer) -> None:
         self._transfers[transfer.sensor_id] = transfer
+        if not self._console.is_terminal:
+            return  # the table is printed once, at the end
         if self._live is None:
             self._live = Live(self._table(), console=self._console, refresh_per_second=4)
             self._live.start()
@@ -112,6 +114,8 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             self._live = None
+        elif self._transfers:
+            self._console.print(self._table())
         times = ", ".join(f"{stage.stage} {stage.seconds:.2f} s" for stage in result.stages if stage.seconds >= 0.005)
         self._console.print(f"[bold]moved[/]     {_bytes(result.moved_bytes)}; {times}")
 

@@ -5,6 +5,7 @@ Rates come as shares of the need, at most 1, so that all coefficients are of one
 """
 
 import logging
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,16 +45,17 @@ def reachable(levels: list[Level], solver: str, time_limit_s: float) -> Answer:
     """
     from pyomo.contrib.solver.common.results import SolutionStatus, TerminationCondition
 
+    deadline = time.monotonic() + time_limit_s  # building the model takes its part
     model, size = _model(levels)
     name, engine = _engine(solver, size)
     try:
-        results = _run(engine, model, time_limit_s)
+        results = _run(engine, model, deadline - time.monotonic())
     except Exception as error:
         if not (solver == "auto" and name == "gurobi"):
             raise RuntimeError(f"{name} failed: {error}") from error
         log.warning("Gurobi failed (%s); HiGHS takes its place", error)
         name, engine = _engine("highs", size)
-        results = _run(engine, model, time_limit_s)
+        results = _run(engine, model, deadline - time.monotonic())
     if results.solution_status in (SolutionStatus.optimal, SolutionStatus.feasible):
         values = results.solution_loader.get_vars()
         owner = np.full(levels[0].total_rbs, -1, np.int64)

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 
 import aiocoap
 from aiocoap import CONTENT, GET, Context, Message, Unreliable
+from aiocoap.transports.udp6 import UDP6EndpointAddress
 
 from twin import senml
 from twin.edge import BERT_BYTES, DAY_S, MAX_INTERVAL_S, PORT
@@ -320,7 +321,7 @@ class _Session:
                 try:
                     async with asyncio.timeout(max(0.0, self._patience_s())):
                         await self._context.find_remote_and_interface(probe)
-                    self._remote = probe.remote
+                    self._remote = probe.remote if self._reliable else _Unicast(probe.remote)
                 except TimeoutError:
                     raise self._silent() from None
                 except (aiocoap.error.Error, OSError) as problem:
@@ -351,6 +352,16 @@ class _Session:
 
     def _silent(self) -> RetrievalError:
         return RetrievalError(f"silent for {self._stall_timeout_s:g} s ({self._trouble})")
+
+
+class _Unicast(UDP6EndpointAddress):
+    """A sensor's address. aiocoap parses it anew for each message to see whether it is a multicast address, which is a
+    quarter of the client's time."""
+
+    is_multicast = False
+
+    def __init__(self, address: UDP6EndpointAddress) -> None:
+        super().__init__(address.sockaddr, address.interface, pktinfo=address.pktinfo)
 
 
 class _Window:

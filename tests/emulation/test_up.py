@@ -1,4 +1,4 @@
-"""``links up`` as a user runs it, ended by Ctrl-C."""
+"""``links up`` as a user runs it, with TLS and a token, ended by Ctrl-C."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import trustme
 from running_stack import SETTINGS
 
 from twin.generate import make_scenario
@@ -21,6 +22,7 @@ def test_links_up_ends_on_ctrl_c_and_leaves_only_what_was_there(tmp_path):
     before = _traces()
     environment = os.environ | SETTINGS | {"LINKS_SCENARIO_FILE": str(path)}
     environment |= {"LINKS_SERVICE_LISTEN": "127.0.0.1:50562", "LINKS_OPENFLOW_LISTEN_PORT": "6694"}
+    environment |= _secured(tmp_path)
     command = [sys.executable, "-m", "controller.cli", "up", "--state", str(tmp_path / "state")]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as up:
         for line in up.stderr:
@@ -31,6 +33,19 @@ def test_links_up_ends_on_ctrl_c_and_leaves_only_what_was_there(tmp_path):
         up.stderr.read()
         assert up.wait(60) == 0
     assert _traces() == before
+
+
+def _secured(tmp_path):
+    """TLS and a token: ready then means that ryu-manager, the radio and the replay all got through."""
+    authority = trustme.CA()
+    pair = authority.issue_cert("127.0.0.1")
+    names = {name: str(tmp_path / f"{name}.pem") for name in ("certificate", "key", "ca")}
+    pair.cert_chain_pems[0].write_to_path(names["certificate"])
+    pair.private_key_pem.write_to_path(names["key"])
+    authority.cert_pem.write_to_path(names["ca"])
+    return {f"LINKS_SERVICE_TLS_{name}".upper(): path for name, path in names.items()} | {
+        "LINKS_SERVICE_TOKEN": "s3cret"
+    }
 
 
 def _traces():
