@@ -45,7 +45,10 @@ with _native_locks():
 _CHANNEL_OPTIONS = (
     (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),  # else a patched thread would read the stream
     ("grpc.max_receive_message_length", -1),  # flow programs grow with the city
-    ("grpc.use_local_subchannel_pool", 1),  # each channel connects at once, whatever befell the one before
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),  # which bounds the time that connecting may take
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.use_local_subchannel_pool", 1),  # a health check connects at once, whatever befell the one before
     ("grpc.enable_http_proxy", 0),
 )
 _RPC_TIMEOUT_S = 5.0
@@ -100,6 +103,7 @@ class ServiceLink:
         logger: logging.Logger,
     ) -> None:
         self._connection, self._hello, self._on_command, self._logger = connection, hello, on_command, logger
+        self._channel = connection.channel(_CHANNEL_OPTIONS)
         self._outbox: LightQueue | None = None  # reports for the present attach
         self._stream: grpc.Call | None = None
         self._closed = False
@@ -111,15 +115,17 @@ class ServiceLink:
 
     def run(self) -> None:
         """Attach, and attach again when the service has gone: at once, then with waiting times up to 1 s."""
+        stub = control_pb2_grpc.ControlServiceStub(self._channel)
         waits, last_reason = backoff_s(0.1, 1.0), ""
         while not self._closed:
-            commands, reason = self._attach()
+            commands, reason = self._attach(stub)
             if commands:
                 waits, last_reason = backoff_s(0.1, 1.0), ""
             if reason != last_reason and not self._closed:
                 self._logger.warning("links service at %s: %s; attaching again", self._connection.address, reason)
                 last_reason = reason
             eventlet.sleep(next(waits))
+        self._channel.close()
 
     def close(self) -> None:
         """End the present attach and make no other."""
@@ -127,10 +133,9 @@ class ServiceLink:
         if self._stream is not None:
             self._stream.cancel()
 
-    def _attach(self) -> tuple[int, str]:
+    def _attach(self, stub: control_pb2_grpc.ControlServiceStub) -> tuple[int, str]:
         """One attach from beginning to end: the number of commands received, and why it ended."""
-        channel, commands = self._connection.channel(_CHANNEL_OPTIONS), 0
-        stub = control_pb2_grpc.ControlServiceStub(channel)
+        commands = 0
         outbox = self._outbox = LightQueue()  # from here on, changes that the hello misses are reported
         reporter = eventlet.spawn(self._send_reports, stub, outbox)
         try:
@@ -146,7 +151,6 @@ class ServiceLink:
         finally:
             self._outbox = self._stream = None
             reporter.kill()
-            channel.close()
 
     def _send_reports(self, stub: control_pb2_grpc.ControlServiceStub, outbox: LightQueue) -> None:
         """Send reports in order; one that fails is sent again until the service takes it."""

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -404,6 +405,28 @@ async def test_a_sensor_that_is_killed_freezes_or_restarts(store, sensor_process
         result = await retriever.fetch(of, demand(of, *killed.missing), after_chunk(3, restart))
     assert (result.error, result.missing) == (None, ())
     assert_holds_exactly(store, of, wanted)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_a_sensor_that_restarts_while_nothing_is_asked_of_it(tmp_path, sensor_process, transport):
+    """Nobody is told that the connection is gone; the next request must not wait on it."""
+    of, restarted, calls = sensor(), threading.Event(), itertools.count(1)
+    running = sensor_process(of)
+
+    class StoreThatRestartsTheSensor(TwinStore):
+        def add(self, *arguments) -> int:
+            if next(calls) == 3:  # as many chunks as are under way together
+                running.kill()
+                running.start()
+                restarted.set()
+            assert restarted.wait(30)
+            return super().add(*arguments)
+
+    with StoreThatRestartsTheSensor(tmp_path / "twin.db") as store:
+        async with Retriever(store, transport, 4096, stall_timeout_s=20.0) as retriever:
+            result = await retriever.fetch(of, demand(of, (T, T + DAY_S)))
+        assert (result.error, result.missing) == (None, ())
+        assert_holds_exactly(store, of, [(T, T + DAY_S)])
 
 
 # Sensors that lie
