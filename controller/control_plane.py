@@ -79,6 +79,7 @@ class ControlPlane:
         self._controller: _Session | None = None
         self._radio: _Session | None = None
         self._ready = asyncio.Event()  # the controller has its first program
+        self._adopted: set[int] = set()  # switches whose routes, if they had some, are known here
         self._confirmed: dict[int, tuple[FlowEntry, ...]] = {}
         self._installing = asyncio.Lock()
         self._tasks: set[asyncio.Task] = set()  # kept here, or they might be collected while they run
@@ -102,6 +103,7 @@ class ControlPlane:
         except TimeoutError:
             raise ControlPlaneError(NO_CONTROLLER) from None
         async with self._installing:
+            await self._adopt()
             before, wanted = self.routes, self.routes | changes
             needed = self._switches_of({self.wiring.scenario.sensor[sensor].cell for sensor in changes})
             try:
@@ -117,8 +119,8 @@ class ControlPlane:
     def _switches_of(self, cells: Iterable[str]) -> set[int]:
         """Datapath ids of all switches on the ways of these cells' sensors."""
         wired = [self.wiring.cells[cell] for cell in cells]
-        switches = [switch for c in wired for switch in (c.gateway, c.base_station, c.coordinator)]
-        return {switch.datapath_id for switch in (self.wiring.core, *switches)}
+        switches = [switch for c in wired for switch in (self.wiring.core, c.gateway, c.base_station, c.coordinator)]
+        return {switch.datapath_id for switch in switches}
 
     async def _restore(self, routes: dict[str, Path]) -> None:
         try:
@@ -129,15 +131,12 @@ class ControlPlane:
     async def _program(self, routes: Mapping[str, Path], needed: set[int]) -> Installed:
         """Send the tables that differ from what is confirmed, and wait for the confirmations. Switches that are neither
         needed nor connected are left out: they get their table when they connect."""
-        session = self._controller
-        if session is None:
-            raise ControlPlaneError(NO_CONTROLLER)
+        session = self._attached()
+        ready = self.connected & self._adopted
+        if needed - ready:
+            raise ControlPlaneError("flow entries not installed: " + self._reasons(needed - ready, {}))
         tables = desired_flows(self.wiring, routes)
-        changed = {
-            dpid: entries
-            for dpid, entries in tables.items()
-            if self._confirmed.get(dpid) != entries and (dpid in self.connected or dpid in needed)
-        }
+        changed = {dpid: tables[dpid] for dpid in ready & tables.keys() if self._confirmed.get(dpid) != tables[dpid]}
         sequence = next(self._numbers)
         if not changed:
             return Installed(sequence)
@@ -163,10 +162,15 @@ class ControlPlane:
     def _reasons(self, failed: Iterable[int], results: Mapping[int, control_pb2.SwitchResult]) -> str:
         names = {switch.datapath_id: switch.name for switch in self.wiring.switches}
         reasons = [
-            f"{names[dpid]}: {results[dpid].error if dpid in results else 'not in the confirmation'}"
+            f"{names[dpid]}: {results[dpid].error if dpid in results else self._absence(dpid)}"
             for dpid in sorted(failed)
         ]
         return "; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more switches" if len(reasons) > 5 else "")
+
+    def _absence(self, dpid: int) -> str:
+        if dpid not in self.connected:
+            return "not connected"
+        return "not in the confirmation" if dpid in self._adopted else "its flow table can't be read"
 
     async def grant(self, rates_bps: Mapping[str, float]) -> int:
         """Tell the radio which uplink rate each sensor has, bit/s (0: idle rate). Returns how many it applied, 0
@@ -184,15 +188,27 @@ class ControlPlane:
 
     async def statistics(self, datapath_ids: Iterable[int] = ()) -> control_pb2.StatsReply:
         """Flow and port counters as the switches report them now. Raises ControlPlaneError."""
-        session = self._controller
-        if session is None:
-            raise ControlPlaneError(NO_CONTROLLER)
-        return await self._ask_statistics(session, datapath_ids)
-
-    async def _ask_statistics(self, session: _Session, datapath_ids: Iterable[int]) -> control_pb2.StatsReply:
-        request = next(self._numbers)
+        session, request = self._attached(), next(self._numbers)
         stats = control_pb2.FlowStatsRequest(request=request, datapath_ids=datapath_ids)
         return await self._reply(session, request, control_pb2.ControllerCommand(stats=stats), "statistics")
+
+    def _attached(self) -> _Session:
+        if self._controller is None:
+            raise ControlPlaneError(NO_CONTROLLER)
+        return self._controller
+
+    async def _adopt(self) -> None:
+        """Take over the routes on switches that this service instance meets for the first time: a former instance may
+        have left them there. Own decisions go before them. Raises ControlPlaneError."""
+        strangers = self.connected - self._adopted
+        if not strangers:
+            return
+        reply = await self.statistics(strangers)
+        found = self._found(reply)
+        self._adopted |= strangers - set(reply.missing_datapath_ids)
+        self.routes = found | self.routes
+        if found:
+            log.info("%d routes found on %d switches", len(found), len(strangers))
 
     async def _reply(self, session: _Session, number: int, command, what: str):
         try:
@@ -219,15 +235,9 @@ class ControlPlane:
         return asyncio.create_task(self._welcome(session))
 
     async def _welcome(self, session: _Session) -> None:
-        """Take over the routes that a former service instance left on the switches, then send what is wanted."""
+        """The first program of a Ryu application."""
+        await self._complete()
         async with self._installing:
-            try:
-                if not self.routes:
-                    self.routes = self._found(await self._ask_statistics(session, ()))
-                    log.info("%d routes found on the switches", len(self.routes))
-                await self._program(self.routes, set())
-            except ControlPlaneError as error:
-                log.warning("first program: %s", error)
             if self._controller is session:
                 self._ready.set()
                 self.changed.publish("routes")
@@ -242,11 +252,12 @@ class ControlPlane:
         return installed_routes(self.wiring, rows)
 
     async def _complete(self) -> None:
-        """A switch has come: give it its table."""
+        """Give switches that have come their tables."""
         async with self._installing:
             if self._controller is None:
                 return
             try:
+                await self._adopt()
                 await self._program(self.routes, set())
             except ControlPlaneError as error:
                 log.warning("%s", error)

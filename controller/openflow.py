@@ -1,7 +1,7 @@
 """OpenFlow 1.3 on the wire: flow entries to and from Ryu's messages, and the conversation with one switch.
 
-Only this file and ``ryu_app.py`` know Ryu. os-ken, its maintained fork, has the same modules under ``os_ken``. Tried with
-4.2: import lines, ``OSKenApp`` for ``RyuApp``, OSKEN_HUB_TYPE=eventlet, and a ``main``, which it no longer brings.
+Only this file and ``ryu_app.py`` know Ryu. os-ken, its maintained fork, has the same modules under ``os_ken``. With 4.2
+it takes Ryu's place by import lines, ``OSKenApp`` for ``RyuApp``, OSKEN_HUB_TYPE=eventlet, and a ``main`` of our own.
 """
 
 import time

@@ -99,7 +99,7 @@ def _samples(scenario: Scenario, count: int) -> list[telemetry_pb2.LoadSample]:
     for i in range(count):
         cell = scenario.cells[i % len(scenario.cells)]
         sample = telemetry_pb2.LoadSample(
-            cell_id=cell.id, offered_bps=5e7, carried_bps=5e7, capacity_bps=cell.capacity_bps
+            cell_id=cell.id, offered_bps=2e7, carried_bps=2e7, capacity_bps=cell.capacity_bps
         )
         sample.time.FromSeconds((newest - i // len(scenario.cells) % 2_000) * 600)
         samples.append(sample)

@@ -39,6 +39,7 @@ _CHUNKS_AT_ONCE = 3
 _MAX_CHUNK_BYTES = 1 << 24  # a sensor that announces more than this is not believed
 _RESTARTS = 3  # of a chunk whose payload changed while it was read
 _RECONNECT_S = 0.3
+_CHECK_S = 1.0  # between looks at whether a TCP connection is still there
 _FIRST_TIMEOUT_S, _LEAST_TIMEOUT_S = 2.0, 0.3  # of a UDP request before it is repeated
 _TARGET_DELAY_S = 0.2  # queueing delay that a transfer may cause
 _RECEIVE_BUFFER_BYTES = 1 << 22
@@ -285,9 +286,9 @@ class _Session:
                     remote = await self._connect()
                     sent = time.monotonic()
                     attempts[self._send(remote, path, query, block)] = sent
-                wait_s = self._patience_s()
-                if not self._reliable:  # the random factor of RFC 7252, section 4.2, lets senders out of step
-                    wait_s = min(wait_s, self._window.timeout_s * random.uniform(1, 1.5))
+                # The random factor of RFC 7252, section 4.2, gets senders out of step.
+                wait_s = _CHECK_S if self._reliable else self._window.timeout_s * random.uniform(1, 1.5)
+                wait_s = min(wait_s, self._patience_s())
                 done, _ = await asyncio.wait(attempts, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
                 if answers := [request for request in done if not request.exception()]:
                     self._heard = time.monotonic()
@@ -299,8 +300,10 @@ class _Session:
                     attempts = {request: sent for request, sent in attempts.items() if request not in done}
                 elif self._patience_s() <= 0:
                     raise self._silent()
-                else:
+                elif not self._reliable:
                     self._window.lost(sent)
+                elif self._is_lost(remote):
+                    attempts.popitem()[0].cancel()  # over TCP there is one
         finally:
             for request in attempts:
                 if not request.cancel():
@@ -316,6 +319,8 @@ class _Session:
         """The sensor's address, over TCP a connection. aiocoap would leave an attempt to connect behind when a request
         is cancelled; therefore it is made here."""
         async with self._connecting:
+            if self._remote is not None and self._is_lost(self._remote):
+                self._remote = None
             while self._remote is None:
                 probe = Message(code=GET, uri=self._uri)
                 try:
@@ -327,6 +332,10 @@ class _Session:
                 except (aiocoap.error.Error, OSError) as problem:
                     await self._pause(problem)
             return self._remote
+
+    def _is_lost(self, remote: aiocoap.interfaces.EndpointAddress) -> bool:
+        """Whether a connection has ended. aiocoap would still send into it, and tells only requests sent before."""
+        return self._reliable and remote._transport.is_closing()
 
     def _disconnect(self, remote: aiocoap.interfaces.EndpointAddress) -> None:
         if self._remote is remote:

@@ -86,6 +86,18 @@ async def test_a_new_service_takes_over_the_routes_on_the_switches():
         assert controller.tables == tables(plane.routes)
 
 
+async def test_switches_that_connect_late_keep_the_routes_they_have():
+    routes = {"s11": Path.SIXG, "s22": Path.ZIGBEE}
+    async with serving() as (plane, channel), FakeController("r1", [], tables(routes)).attached(channel) as controller:
+        await plane.install({})  # the first program, without a single switch
+        for switch in WIRING.switches:
+            await controller.report_switch(channel, switch.datapath_id, True)
+        installed = await plane.install({"s12": Path.SIXG})
+        assert installed.deleted == 0
+        assert plane.routes == routes | {"s12": Path.SIXG}
+        assert controller.tables == tables(plane.routes)
+
+
 async def test_a_refusing_switch_fails_the_installation_and_the_former_routes_come_back():
     async with serving() as (plane, channel), FakeController("r1", ALL).attached(channel) as controller:
         await plane.install({"s11": Path.SIXG})

@@ -52,6 +52,13 @@ def application(directory: File, body: str) -> File:
     return file
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_process_is_left():
+    """Also when a test fails."""
+    yield
+    RyuProcess.stop_all()
+
+
 @pytest.fixture(scope="module")
 def service():
     service = FakeService()
@@ -355,11 +362,18 @@ os._exit(0)
 class Supervised:
     """An application whose service is ``fake_service.py`` as a process; ``events`` are (what, process id)."""
 
-    def __init__(self, directory: File, address: str = "", command: str = "", variable: str = "LINKS_SERVICE_LISTEN"):
+    def __init__(
+        self,
+        directory: File,
+        address: str = "",
+        command: str = "",
+        variable: str = "LINKS_SERVICE_LISTEN",
+        extra: str = "pass",
+    ):
         self.directory, self.variable, self.address = directory, variable, address or f"127.0.0.1:{free_port()}"
         self.events_file = directory / "events"
         command = command or repr([sys.executable, fake_service.__file__, self.address, str(self.events_file)])
-        self.application = application(directory, f"SERVICE_COMMAND = {command}")
+        self.application = application(directory, f"SERVICE_COMMAND = {command}; {extra}")
         self.ryu = self.start()
 
     def start(self) -> RyuProcess:
@@ -394,6 +408,17 @@ def test_the_service_is_started_watched_and_stopped(tmp_path):
     assert it.events()[-1] == ("stop", third)
     assert len(it.events("start")) == 3
     assert not alive(third)
+
+
+def test_a_frozen_service_is_replaced(tmp_path):
+    it = Supervised(tmp_path, extra="from controller import service_process; service_process.SILENCE_LIMIT_S = 0.5")
+    frozen = it.wait("attach", 1)
+    log_of(it.ryu, f"process {frozen}, serves")
+    os.kill(frozen, signal.SIGSTOP)
+    assert it.wait("attach", 2) != frozen
+    assert f"process {frozen}: has not answered for 0.5 s" in it.ryu.text()
+    assert not alive(frozen)
+    assert it.ryu.stop() == 0
 
 
 def test_the_service_outlives_a_killed_application_and_is_joined_by_the_next(tmp_path):

@@ -20,6 +20,8 @@ def free_port() -> int:
 class RyuProcess:
     """``ryu-manager APPLICATION`` with an OpenFlow port of its own; what it logs is in ``log``."""
 
+    started: list["RyuProcess"] = []
+
     def __init__(self, directory: Path, application: str | Path = APPLICATION, port: int = 0, **environment: str):
         self.port = port or free_port()
         self.log = directory / "ryu.log"
@@ -31,6 +33,14 @@ class RyuProcess:
             self.process = subprocess.Popen(
                 command, cwd=directory, env=clean | {"PYTHONPATH": path} | environment, stderr=log, stdout=log
             )
+
+        self.started.append(self)
+
+    @classmethod
+    def stop_all(cls) -> None:
+        """Stop those that a failed test has left."""
+        while cls.started:
+            cls.started.pop().stop()
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20.0) -> int:
         """Send a signal and wait for the end; returns the exit code."""
