@@ -36,7 +36,7 @@ setup(
         "python-dateutil>=2.8,<5",
         "scipy>=1.11,<2",
         "threadpoolctl>=3,<4",
-        "aiocoap>=0.4.14,<0.5",
+        "aiocoap>=0.4.17,<0.5",
         "mininet==2.3.0.dev6",
         "setuptools>=66.1",  # brings distutils, which Mininet imports, to Python 3.12 and later
         "pyroute2>=0.9,<0.10",

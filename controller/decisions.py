@@ -55,6 +55,11 @@ class Decisions:
         self._samples[cell_id] += 1
         self.new_sample.set()
 
+    def fresh(self, cell_id: str) -> bool:
+        """Whether telemetry of this cell reaches up to now: its newest sample is of this slot or the one before."""
+        latest = self._history.latest(cell_id)
+        return latest is not None and latest[0] >= (self._now_s() // self._history.slot_s - 1) * self._history.slot_s
+
     async def forecast(self, cell_ids: Sequence[str]) -> dict[str, CellForecast]:
         """Forecast by cell, for the retrieval window that starts now."""
         slot = int(self._now_s() // self._history.slot_s)
@@ -76,6 +81,9 @@ class Decisions:
         past = history if len(present) else history[:-1]
         mean, note = await self._workers.run(forecast_cell, model, past, horizon)
         decision_load = float(max([*present, *mean]))
+        if not self.fresh(cell):
+            old = f"the newest telemetry is {len(history) - 1 - observed[-1]} slots old"
+            note = f"{old}; {note}" if note else old
         return CellForecast(
             cell, float(history[observed[-1]]), tuple(map(float, mean)), decision_load, len(observed), note
         )

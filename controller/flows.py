@@ -152,12 +152,12 @@ def is_ours(value: int) -> bool:
 # --- Desired state --------------------------------------------------------------------------------------------------
 
 
-def desired_flows(wiring: Wiring, routes: Mapping[str, Path | int]) -> dict[int, tuple[FlowEntry, ...]]:
+def desired_flows(wiring: Wiring, routes: Mapping[str, Path]) -> dict[int, tuple[FlowEntry, ...]]:
     """The complete flow table of every switch, by datapath id, for routes by sensor id.
 
     A sensor without a route is admitted but its packets are dropped at the choice of path. Raises FlowError.
     """
-    routes = checked_routes(wiring, routes)
+    _check_routes(wiring, routes)
     tables = {wiring.core.datapath_id: core_flows(wiring, routes)}
     for cell in wiring.cells.values():
         tables[cell.gateway.datapath_id] = gateway_flows(wiring, cell, routes)
@@ -166,17 +166,13 @@ def desired_flows(wiring: Wiring, routes: Mapping[str, Path | int]) -> dict[int,
     return tables
 
 
-def checked_routes(wiring: Wiring, routes: Mapping[str, Path | int]) -> dict[str, Path]:
-    """The same routes, with paths given by their proto's number as Path too.
-
-    Raises FlowError on a sensor that is not in the scenario and on a path that is none.
-    """
+def _check_routes(wiring: Wiring, routes: Mapping[str, Path]) -> None:
+    """Raises FlowError on a sensor that is not in the scenario and on a path that is none."""
     for sensor, path in routes.items():
         if sensor not in wiring.scenario.sensor:
             raise FlowError(f"route of sensor {sensor!r}: no such sensor in the scenario")
-        if path not in (*Path, *(known.value for known in Path)):
-            raise FlowError(f"route of sensor {sensor!r}: path {path!r} must be Path.SIXG (1) or Path.ZIGBEE (2)")
-    return {sensor: Path(path) for sensor, path in routes.items()}
+        if not isinstance(path, Path):
+            raise FlowError(f"route of sensor {sensor!r}: path {path!r} must be Path.SIXG or Path.ZIGBEE")
 
 
 def gateway_flows(wiring: Wiring, cell: CellWiring, routes: Mapping[str, Path]) -> tuple[FlowEntry, ...]:

@@ -142,11 +142,12 @@ class Service:
     async def _follow_telemetry(self) -> None:
         """Decide again when telemetry has come in, and move routed sensors whose cell went over tau, or back under.
 
-        All cells are forecast here, so that a question finds the forecasts made."""
+        All cells with telemetry up to now are forecast here, so that a question finds the forecasts made. Routes of the
+        others stay as they are: silence, as after a restart, is no reason to move them."""
         while True:
             await self.decisions.new_sample.wait()
             self.decisions.new_sample.clear()
-            await self._decide_again(list(self.scenario.cell))
+            await self._decide_again([cell for cell in self.scenario.cell if self.decisions.fresh(cell)])
             await asyncio.sleep(self.config.decision.interval_s)
 
     async def _decide_again(self, cells: list[str]) -> None:

@@ -101,6 +101,20 @@ async def test_load_decides_the_path_and_telemetry_moves_routes(tmp_path):
         assert all((t.path == Path.ZIGBEE.value) == (t.cell_id == crowded) for t in transfers)
 
 
+async def test_silence_moves_no_routes(tmp_path):
+    async with running(tmp_path) as city:
+        await ask(city)
+        plane, (first, *others) = city.service.plane, [cell.id for cell in city.scenario.cells]
+        before = dict(plane.routes)
+        city.service.history.__init__(city.service.history.cell_ids)  # as after a restart of the service
+        await city.publish(1.4, [first])
+        await until(
+            lambda: all(plane.routes[s] is Path.ZIGBEE for s in before if city.scenario.sensor[s].cell == first)
+        )
+        theirs = [s for s in before if city.scenario.sensor[s].cell in others]
+        assert theirs and all(plane.routes[s] is before[s] for s in theirs)
+
+
 async def test_without_telemetry_a_cell_gets_zigbee_and_it_is_said(tmp_path):
     async with running(tmp_path) as city:
         city.service.history.__init__(city.service.history.cell_ids)  # as if nothing had ever come in

@@ -187,6 +187,28 @@ def test_killing_the_service_keeps_what_is_whole_and_it_comes_back(system):
     assert loading.held_bytes > 0
 
 
+def test_killing_both_at_once_loses_no_packet_and_no_route(system):
+    system.ask(HUMIDITY)
+    stack, sensor, routes = system.stack, system.of_type("humidity")[0], system.routes()
+    ping = subprocess.Popen(
+        ["ping", "-i", "0.02", "-c", "500", "-W", "5", sensor.ipv4], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        time.sleep(1)
+        killed = time.monotonic()
+        service = stack.service_pid()
+        os.kill(service, signal.SIGKILL)
+        os.kill(stack.processes["ryu-manager"].pid, signal.SIGKILL)
+        eventually(lambda: stack.service_pid() not in (None, service))
+        eventually(lambda: not stack._lacks(), timeout_s=40)
+    finally:
+        output = ping.communicate(timeout=60)[0]
+    assert "500 packets transmitted, 500 received" in output, output
+    assert system.routes() == routes
+    flows = system.network("GetFlows", network_pb2.GetFlowsRequest()).flows
+    assert min(flow.duration_s for flow in flows) >= int(time.monotonic() - killed), "no entry was touched"
+
+
 def test_a_sensor_that_vanishes_is_reported_and_the_rest_is_kept(system):
     question = "How stable was the grid frequency from 28 October to 3 November?"
     gone = system.of_type("grid_frequency")[0]
