@@ -108,16 +108,18 @@ async def test_doctor_has_a_line_for_everything():
     findings = {row["subject"]: row for row in json.loads(out)}
     assert err == ""
     assert code == (0 if all(row["good"] or not row["needed"] for row in findings.values()) else 1)
-    for subject in (
+    subjects = (
         "Python",
         "root",
         "Open vSwitch",
-        "Mininet's mnexec",
+        "OVS datapath",
+        "mnexec",
         "Gurobi",
         "HiGHS",
         "language model",
         "TimesFM",
-    ):
+    )
+    for subject in subjects:
         assert findings[subject]["found"]
         assert findings[subject]["good"] or findings[subject]["advice"]
     _, text, _ = await links("doctor")
