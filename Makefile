@@ -5,8 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-APT := mininet openvswitch-switch iproute2 iputils-ping ethtool
-TOOLS := mnexec ovs-vsctl tc ip ping ethtool
+APT := mininet openvswitch-switch iproute2 iputils-ping ethtool procps python3 python3-venv
+TOOLS := mnexec ovs-vsctl tc ip ping ethtool ps $(PYTHON)
 
 .PHONY: demo test setup system lint proto lock clean
 
@@ -21,6 +21,7 @@ setup: system .venv/ready
 # System packages: only when one of the tools is missing.
 system:
 	@missing=; PATH="$$PATH:/usr/sbin:/sbin"; for tool in $(TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	[ -x $(BIN)/python ] || $(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	command -v apt-get >/dev/null || { echo "Missing:$$missing. Install the equivalents of Debian's $(APT), then run make again." >&2; exit 1; }; \
 	echo "Installing system packages ($$missing is missing)"; \
@@ -28,7 +29,6 @@ system:
 
 .venv/ready: setup.py requirements.lock build-constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "LINKs needs Python 3.11 to 3.13; this is $$($(PYTHON) --version). Name another one: make PYTHON=python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade 'pip>=25.3'
 	$(BIN)/python -m pip install -q --build-constraint build-constraints.txt -c requirements.lock -e '.[test]'

@@ -3,7 +3,6 @@
 Used by ``links up``, ``links demo`` and the emulation tests.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -20,6 +20,7 @@ from controller import ryu_app_path
 from controller.config import Config, load_config
 from controller.lockfile import holder
 from mininet_topos.city import city_name
+from mininet_topos.linux import die_with_parent
 from mininet_topos.run_directory import RunDirectory
 from proto import network_pb2, network_pb2_grpc
 from proto.connection import Connection
@@ -30,7 +31,6 @@ READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
 # A cell's telemetry has caught up when its newest sample is at most this old, emulated seconds.
 FRESH_S = 2 * 600
-_PR_SET_PDEATHSIG = 1
 
 
 class StackError(RuntimeError):
@@ -90,6 +90,7 @@ class Stack:
         self._spawn("ryu-manager", [str(manager), *listen, str(ryu_app_path())])
 
     def _spawn(self, name: str, command: list[str]) -> None:
+        end_with_us = partial(die_with_parent, os.getpid(), signal.SIGTERM)
         with (self.directory / f"{name}.log").open("ab") as output:
             self.processes[name] = subprocess.Popen(
                 command,
@@ -98,7 +99,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 env=self.environment,
                 start_new_session=True,  # Ctrl-C is for us; we stop them in order
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_us,
             )
 
     def wait_ready(self, tell: Callable[[str], None] = lambda text: None) -> None:
@@ -194,7 +195,3 @@ class Stack:
 def connection(config: Config) -> Connection:
     """How clients on this machine reach the configured service."""
     return Connection(config.service.listen, config.service.tls_ca, config.service.token)
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -9,6 +9,19 @@ from controller.flows import entry_from_proto, entry_to_proto
 from proto import control_pb2, control_pb2_grpc
 
 
+@asynccontextmanager
+async def _served(stream, serving):
+    """Run ``serving``, which reads ``stream``, and end both afterwards."""
+    task = asyncio.create_task(serving)
+    try:
+        yield
+    finally:
+        stream.cancel()
+        task.cancel()
+        with suppress(asyncio.CancelledError, grpc.RpcError):
+            await task
+
+
 class FakeController:
     """Holds one flow table per switch, as the Ryu application and the switches together would."""
 
@@ -27,14 +40,8 @@ class FakeController:
         stream = stub.AttachController(
             control_pb2.ControllerHello(controller_id=self.id, switches=states), metadata=metadata
         )
-        task = asyncio.create_task(self._serve(stub, stream, metadata))
-        try:
+        async with _served(stream, self._serve(stub, stream, metadata)):
             yield self
-        finally:
-            stream.cancel()
-            task.cancel()
-            with suppress(asyncio.CancelledError, grpc.RpcError):
-                await task
 
     async def _serve(self, stub, stream, metadata):
         async for command in stream:
@@ -89,14 +96,8 @@ class FakeRadio:
         stream = stub.AttachRadio(
             control_pb2.RadioHello(radio_id="test", kind="keeps what it is told"), metadata=metadata
         )
-        task = asyncio.create_task(self._serve(stub, stream, metadata))
-        try:
+        async with _served(stream, self._serve(stub, stream, metadata)):
             yield self
-        finally:
-            stream.cancel()
-            task.cancel()
-            with suppress(asyncio.CancelledError, grpc.RpcError):
-                await task
 
     async def _serve(self, stub, stream, metadata):
         async for command in stream:
