@@ -92,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check-config", _check_config, "Check a configuration and its scenario; nothing is started.", [common])
     check.add_argument("file", nargs="?", help="configuration file")
     check.add_argument("--reference", action="store_true", help="print the configuration reference as Markdown")
+    make = add("make-scenario", _make_scenario, "Write a generated scenario of any size.", [])
+    make.add_argument("--cells", type=int, default=10, help="1 to 10,000 (default %(default)s)")
+    make.add_argument("--sensors", type=int, default=120, help="0 to 100,000 (default %(default)s)")
+    make.add_argument("--seed", type=int, default=14, help="another seed, another city (default %(default)s)")
+    make.add_argument("--out", metavar="FILE", type=Path, required=True, help="JSON file to write")
     doctor = add("doctor", _doctor, "What this machine has and lacks, and what to do about it.", [common])
     doctor.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     demo = add("demo", _demo, "Question 8 of the paper on the Milan scenario, with proof of what happened.", [common])
@@ -244,6 +249,19 @@ def _check_config(options: argparse.Namespace) -> int:
     except (ScenarioError, OSError) as error:
         raise ConfigError(str(error)) from None
     print(f"good: {scenario.city}, {len(scenario.cells)} cells, {len(scenario.sensors)} sensors")
+    return DONE
+
+
+def _make_scenario(options: argparse.Namespace) -> int:
+    from twin.generate import make_scenario
+    from twin.scenario import save_scenario
+
+    try:
+        scenario = make_scenario(options.cells, options.sensors, options.seed)
+        save_scenario(scenario, options.out)
+    except (ValueError, OSError) as error:
+        raise CommandError(str(error)) from None
+    print(f"{options.out}: {len(scenario.cells)} cells, {len(scenario.sensors)} sensors")
     return DONE
 
 

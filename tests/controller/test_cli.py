@@ -103,6 +103,16 @@ async def test_check_config(tmp_path):
     assert code == 2 and "nowhere.json" in err
 
 
+async def test_make_scenario_writes_what_check_config_accepts(tmp_path):
+    path = tmp_path / "city.json"
+    code, out, _ = await links("make-scenario", "--cells", "4", "--sensors", "40", "--out", path)
+    assert code == 0 and "4 cells, 40 sensors" in out
+    code, out, _ = await links("check-config", LINKS_SCENARIO_FILE=str(path))
+    assert code == 0 and "4 cells, 40 sensors" in out
+    code, _, err = await links("make-scenario", "--cells", "0", "--out", path)
+    assert code == 1 and "cells" in err
+
+
 async def test_doctor_has_a_line_for_everything():
     code, out, err = await links("doctor", "--json")
     findings = {row["subject"]: row for row in json.loads(out)}
