@@ -68,9 +68,11 @@ def _bare() -> Iterator[str]:
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_bare_server, args=(theirs,), daemon=True)
     process.start()
-    yield f"127.0.0.1:{ours.recv()}"
-    process.kill()
-    process.join()
+    try:
+        yield f"127.0.0.1:{ours.recv()}"
+    finally:
+        process.kill()
+        process.join()
 
 
 @contextmanager
@@ -85,11 +87,13 @@ def _service() -> Iterator[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "controller.service"], env=environment, stderr=subprocess.DEVNULL
         )
-        with Connection(address).channel() as channel:
-            grpc.channel_ready_future(channel).result(60)
-        yield address
-        process.terminate()
-        process.wait()
+        try:
+            with Connection(address).channel() as channel:
+                grpc.channel_ready_future(channel).result(60)
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def _samples(scenario: Scenario, count: int) -> list[telemetry_pb2.LoadSample]:
