@@ -150,6 +150,7 @@ class Answerer:
         by_cell: dict[str, dict[str, Demand]] = defaultdict(dict)
         for demand in needed:
             by_cell[self._scenario.sensor[demand.sensor_id].cell][demand.sensor_id] = demand
+        by_cell = dict(sorted(by_cell.items()))
         with stages.stage("forecast and decision"):
             # All cells are forecast: other cells' users are the interference of this one's.
             forecasts, decisions = await self._decisions.decide([cell.id for cell in self._scenario.cells])
