@@ -59,6 +59,8 @@ class LinksController(app_manager.RyuApp):
         self.CONF.set_default("maximum_unreplied_echo_requests", _ECHOES)
         self.CONF.set_default("echo_request_interval", _ECHO_INTERVAL_S)
         self.CONF.set_default("ofp_listen_host", "127.0.0.1")  # Ryu's is every address; --ofp-listen-host opens it
+        # An emulated clock goes on, and does not start anew, when the service is started again.
+        os.environ.setdefault("LINKS_CLOCK_WALL_START", repr(time.time()))
         connection, join_only = _connection()
         self.id = f"ryu-{uuid.uuid4().hex[:12]}"
         self.switches: dict[int, Switch] = {}

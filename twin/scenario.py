@@ -342,6 +342,8 @@ def _address_problems(s: Scenario, network: ipaddress.IPv4Network | None) -> Ite
         if not re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac) or int(mac[:2], 16) & 1:
             yield f"{where}: mac {mac!r} must be six lower-case hex pairs with ':' and not a group address"
     for sensor in s.sensors:
+        if re.fullmatch(r"core|twin|(gw|bs|zb)\d+", sensor.id):
+            yield f"sensors {sensor.id}: this id is the name of a switch or of the twin; choose another, such as s001"
         if not 3 <= sensor.port <= 65_000:
             yield f"sensors {sensor.id}: port {sensor.port} must be 3 to 65000 (1 and 2 are the gateway's uplinks)"
 

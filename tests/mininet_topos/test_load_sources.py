@@ -1,8 +1,5 @@
 """Where replayed load comes from."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -157,12 +154,8 @@ def test_published_files_without_any_of_the_scenarios_squares(tmp_path):
     assert {source_square(source, cell.id) for cell in SCENARIO.cells} == {9999}
 
 
-def test_the_real_block_of_milan():
-    data = Path(os.environ.get("LINKS_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    path = data / "milan" / "internet_25sq_10min_2013-11-01_24.npz"
-    if not path.exists():
-        pytest.skip(f"REAL MILAN DATA ABSENT: {path}; set LINKS_DATA to the directory that holds milan/")
-    source = open_source(SCENARIO, [str(path)])
+def test_the_real_block_of_milan(real_data):
+    source = open_source(SCENARIO, [str(real_data("milan/internet_25sq_10min_2013-11-01_24.npz"))])
     load = source.load("c01", FIRST_S, 1008)
     assert not np.isnan(load).any() and 0 < np.median(load) < 0.9
     night, noon = load[3 * 6 :: 144], load[12 * 6 :: 144]  # 04:00 and 13:00 local time

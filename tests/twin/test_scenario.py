@@ -124,6 +124,7 @@ BAD = {
     "MAC twice": (with_row("sensors", mac=SMALL.twin_mac), "mac"),
     "group MAC": (with_row("sensors", mac="03:66:0a:42:09:01"), "group address"),
     "upper-case MAC": (with_row("sensors", mac="02:66:0A:42:09:01"), "lower-case"),
+    "a switch's name": (with_row("sensors", id="gw01"), "sensors gw01: this id is the name of a switch"),
     "port of an uplink": (with_row("sensors", port=2), "port 2"),
     "port twice": (with_row("sensors", port=4), "sensors: cell and port"),
 }
