@@ -15,6 +15,7 @@ from pathlib import Path
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from controller.flows import bytes_by_path, entry_from_proto, installed_routes
@@ -49,7 +50,9 @@ class Proofs:
 
     def add(self, claim: str, holds: bool, evidence: str) -> None:
         self.rows.append((claim, holds, evidence))
-        self.console.print(f"  {'[green]holds[/]' if holds else '[red]FAILS[/]'}  {claim}: {evidence}", highlight=False)
+        self.console.print(
+            f"  {'[green]holds[/]' if holds else '[red]FAILS[/]'}  {claim}: {escape(evidence)}", highlight=False
+        )
 
     @property
     def hold(self) -> bool:
@@ -94,7 +97,7 @@ def _summary(console: Console, proofs: Proofs, up_s: float, total_s: float) -> N
     console.rule("Summary")
     table = Table(show_header=False)
     for claim, holds, evidence in proofs.rows:
-        table.add_row("[green]holds[/]" if holds else "[red]FAILS[/]", claim, evidence)
+        table.add_row("[green]holds[/]" if holds else "[red]FAILS[/]", claim, escape(evidence))
     console.print(table, highlight=False)
     verdict = "[green]every proof holds[/]" if proofs.hold else "[red]something does not hold[/]"
     console.print(f"{verdict}; up after {up_s:.1f} s, done after {total_s:.1f} s", highlight=False)
@@ -119,7 +122,7 @@ class _Demo:
             before = self._settled_flows()
             events = self._ask(QUESTION)
             result = events[-1].result
-            self._console.print(result.text)
+            self._console.print(result.text, markup=False)
             self._console.rule("3. Proofs")
             proofs.add("the question is answered", result.answerable and not result.failed_sensors, self._size(result))
             self._prove_paths(proofs, "its data", before, self._settled_flows(), result)

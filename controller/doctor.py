@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from controller.config import Config
 from mininet_topos import capabilities
@@ -56,9 +57,9 @@ def show(findings: list[Finding], console: Console) -> None:
     """Print one line per finding."""
     for finding in findings:
         mark = "[green]has  [/]" if finding.good else "[red]lacks[/]" if finding.needed else "[yellow]lacks[/]"
-        console.print(f"{mark} {finding.subject:18} {finding.found}", highlight=False, soft_wrap=True)
+        console.print(f"{mark} {finding.subject:18} {escape(finding.found)}", highlight=False, soft_wrap=True)
         if finding.advice:
-            console.print(f"      {'':18} -> {finding.advice}", highlight=False, soft_wrap=True, style="dim")
+            console.print(f"      {'':18} -> {escape(finding.advice)}", highlight=False, soft_wrap=True, style="dim")
 
 
 def _python() -> list[Finding]:

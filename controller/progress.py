@@ -2,6 +2,7 @@
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from proto import query_pb2
@@ -33,12 +34,12 @@ class Progress:
         getattr(self, f"_{kind}")(getattr(event, kind))
 
     def _plan(self, plan: query_pb2.DataPlan) -> None:
-        self._console.print(f"[bold]plan[/]      {plan.reason} ({plan.planner}, {plan.seconds * 1000:.0f} ms)")
+        self._console.print(f"[bold]plan[/]      {escape(plan.reason)} ({plan.planner}, {plan.seconds * 1000:.0f} ms)")
         for item in plan.items:
             start, end = (t.ToDatetime().strftime("%d %b %H:%M") for t in (item.window.start, item.window.end))
             self._console.print(
-                f"          [cyan]{item.type}[/] in {item.area.name or item.area.kind}, {start} to {end} UTC:"
-                f" {item.why}"
+                f"          [cyan]{item.type}[/] in {escape(item.area.name or item.area.kind)}, {start} to {end} UTC:"
+                f" {escape(item.why)}"
             )
         if plan.answerable:
             self._console.print(f"          {len(plan.sensors)} sensors")
@@ -55,7 +56,7 @@ class Progress:
             table.add_column(name)
         for cell in forecasts.cells:
             mean = " ".join(f"{value:.2f}" for value in cell.mean)
-            table.add_row(cell.cell_id, f"{cell.latest_load:.2f}", mean, f"{cell.decision_load:.2f}", cell.note)
+            table.add_row(cell.cell_id, f"{cell.latest_load:.2f}", mean, f"{cell.decision_load:.2f}", escape(cell.note))
         self._console.print(table)
 
     def _decisions(self, decisions: query_pb2.CellDecisions) -> None:
@@ -71,7 +72,7 @@ class Progress:
             f" {solution.seconds * 1000:.0f} ms"
         )
         for note in solution.notes:
-            self._console.print(f"          {note}")
+            self._console.print(f"          {escape(note)}")
 
     def _routes(self, routes: query_pb2.RoutesInstalled) -> None:
         self._console.print(
@@ -80,7 +81,7 @@ class Progress:
         )
 
     def _notice(self, notice: query_pb2.Notice) -> None:
-        self._console.print(f"[yellow]notice[/]    {notice.text}")
+        self._console.print(f"[yellow]notice[/]    {escape(notice.text)}")
 
     def _transfer(self, transfer: query_pb2.SensorTransfer) -> None:
         self._transfers[transfer.sensor_id] = transfer
@@ -104,7 +105,7 @@ class Progress:
         table.add_column("")
         for t in list(transfers)[:ROWS]:
             delays = f"{t.predicted_delay_s:.2f} s", f"{t.measured_delay_s:.2f} s"
-            state = t.error or _STATE[t.state]
+            state = escape(t.error) or _STATE[t.state]
             table.add_row(t.sensor_id, t.cell_id, _PATH[t.path], _bytes(t.received_bytes), *delays, state)
         if len(transfers) > ROWS:
             table.add_row(f"and {len(transfers) - ROWS} more")
