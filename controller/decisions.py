@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,11 +98,20 @@ class Decisions:
 
 
 def path_changes(
-    routes: dict[str, Path], cell_of: Callable[[str], str], decisions: dict[str, Decision]
+    routes: Mapping[str, Path],
+    cell_of: Callable[[str], str],
+    decisions: Mapping[str, Decision],
+    retrieving: Callable[[str], bool],
 ) -> dict[str, Path]:
-    """Routed sensors whose cell has been decided otherwise, with their new path."""
-    return {
-        sensor: decisions[cell_of(sensor)].path
-        for sensor, path in routes.items()
-        if cell_of(sensor) in decisions and decisions[cell_of(sensor)].path != path
-    }
+    """Routed sensors that the decisions of their cells move to another path, with that path.
+
+    A cell over tau gives its resource blocks back at once. Nobody comes back to 6G in the middle of a retrieval: the
+    RRM has granted nothing to those on Zigbee, be it the whole cell or a device that admission refused.
+    """
+    changes = {}
+    for sensor, path in routes.items():
+        cell = cell_of(sensor)
+        wanted = decisions[cell].path if cell in decisions else path
+        if wanted is not path and (wanted is Path.ZIGBEE or not retrieving(cell)):
+            changes[sensor] = wanted
+    return changes

@@ -68,7 +68,7 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
         except ControlPlaneError as error:
             log.warning("[%s] %s", request_id, error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-        except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+        except Exception as error:  # the boundary: whatever failed becomes a status, and the service lives
             log.exception("[%s] failed", request_id)
             text = f"the service failed on this question ({type(error).__name__}: {error}); its log has {request_id}"
             await context.abort(grpc.StatusCode.INTERNAL, text)

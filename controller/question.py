@@ -138,8 +138,12 @@ class Answerer:
             finally:
                 await asyncio.shield(self._release(ways))
 
+    def retrieving(self, cell: str) -> bool:
+        """Whether a retrieval holds the cell now."""
+        return self._cell_locks[cell].locked()
+
     async def _lock_cells(self, cells: set[str], held: AsyncExitStack, emit: Emit) -> None:
-        busy = sorted(cell for cell in cells if self._cell_locks[cell].locked())
+        busy = sorted(filter(self.retrieving, cells))
         if busy:
             emit(messages.notice(f"waiting for another question's retrieval in {', '.join(busy)}"))
         for cell in sorted(cells):  # one order for all, so that no two questions wait for each other

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -95,7 +96,7 @@ class Service:
             await server.start()
             stack.push_async_callback(server.stop, GRACE_S)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow_telemetry())
+                group.create_task(self._follow_telemetry(answerer.retrieving))
                 group.create_task(self._publish_control_plane())
                 await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
                 log.info("serving on %s, %d cells, %d sensors", config.service.listen, *self._size())
@@ -139,7 +140,7 @@ class Service:
             async for change in changes:
                 self.events.publish((layers[change], ()))
 
-    async def _follow_telemetry(self) -> None:
+    async def _follow_telemetry(self, retrieving: Callable[[str], bool]) -> None:
         """Decide again when telemetry has come in, and move routed sensors whose cell went over tau, or back under.
 
         All cells with telemetry up to now are forecast here, so that a question finds the forecasts made. Routes of the
@@ -147,13 +148,15 @@ class Service:
         while True:
             await self.decisions.new_sample.wait()
             self.decisions.new_sample.clear()
-            await self._decide_again([cell for cell in self.scenario.cell if self.decisions.fresh(cell)])
+            fresh = [cell for cell in self.scenario.cell if self.decisions.fresh(cell)]
+            await self._decide_again(fresh, retrieving)
             await asyncio.sleep(self.config.decision.interval_s)
 
-    async def _decide_again(self, cells: list[str]) -> None:
+    async def _decide_again(self, cells: list[str], retrieving: Callable[[str], bool]) -> None:
         try:
             _, decisions = await self.decisions.decide(cells)
-            changes = path_changes(self.plane.routes, lambda sensor: self.scenario.sensor[sensor].cell, decisions)
+            cell_of = {sensor: self.scenario.sensor[sensor].cell for sensor in self.plane.routes}
+            changes = path_changes(self.plane.routes, cell_of.__getitem__, decisions, retrieving)
             if changes:
                 installed = await self.plane.install(changes)
                 log.info("telemetry moved %d sensors to another path in %.3f s", len(changes), installed.seconds)

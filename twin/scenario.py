@@ -266,7 +266,7 @@ def _convert(kind: type, value: object, where: str):
 def _problems(s: Scenario) -> Iterable[str]:
     """Everything that makes a well-formed scenario unusable, one sentence each."""
     try:
-        s.zone  # noqa: B018
+        ZoneInfo(s.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory, such as Europe
         yield f"timezone: {s.timezone!r} is not an IANA time zone such as Europe/Rome"
     try:

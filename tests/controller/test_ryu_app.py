@@ -128,7 +128,10 @@ def test_a_switch_that_comes_late_or_again_gets_the_newest_table(ryu, service):
     assert (absent.confirmed, absent.error) == (False, "not connected")
     seen = len(service.reports)
     connection = late.serve(ryu.port)
-    results = lambda: [s for r in service.reports[seen:] for s in r.program.switches]  # noqa: E731
+
+    def results():
+        return [s for r in service.reports[seen:] for s in r.program.switches]
+
     (result,) = service.wait_for(results)
     assert (result.datapath_id, result.confirmed, changes(result)) == (
         late.datapath_id,

@@ -90,7 +90,10 @@ class FakeService(control_pb2_grpc.ControlServiceServicer):
         self.sequence += 1
         number = self.sequence
         self.send(stats=control_pb2.FlowStatsRequest(request=number, datapath_ids=datapath_ids))
-        replies = lambda: [r.stats for r in self.reports if r.HasField("stats") and r.stats.request == number]  # noqa: E731
+
+        def replies():
+            return [r.stats for r in self.reports if r.HasField("stats") and r.stats.request == number]
+
         return self.wait_for(replies)[0]
 
     # gRPC
