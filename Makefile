@@ -32,6 +32,8 @@ system:
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade 'pip>=25.3'
 	$(BIN)/python -m pip install -q --build-constraint build-constraints.txt -c requirements.lock -e '.[test]'
+	@# A second channel model for the tests; alone, since its full set of dependencies brings pytest plugins that clash.
+	$(BIN)/python -m pip install -q --no-deps -c requirements.lock pycraf astropy pyerfa astropy-iers-data
 	@touch $@
 
 lint: setup

@@ -35,6 +35,7 @@ setup(
         "pandas>=2.2,<3",
         "python-dateutil>=2.8,<5",
         "scipy>=1.11,<2",
+        "matplotlib>=3.9,<4",
         "threadpoolctl>=3,<4",
         "aiocoap>=0.4.17,<0.5",
         "mininet==2.3.0.dev6",
@@ -49,13 +50,16 @@ setup(
         # Used when they are there; `links doctor` says what they would add.
         "llm": ["openai>=2,<4"],
         "timesfm": ["timesfm>=2,<4", "torch>=2.7"],
+        "scip": ["pyscipopt>=5,<7"],
         "test": [
             "grpcio-tools>=1.80,<2",
             "hypothesis>=6,<7",
             "pytest>=8,<10",
             "pytest-asyncio>=1,<2",
             "pytest-timeout>=2,<3",
+            "pyscipopt>=5,<7",
             "ruff>=0.12,<1",
+            "tr3gpp>=0.2,<1",  # formulas of TR 38.901, a second source for the channel's tests
             "trustme>=1,<2",
         ],
     },

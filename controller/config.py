@@ -78,7 +78,16 @@ class ForecastConfig:
 class OptimizerConfig:
     """Radio resource management."""
 
-    solver: str = _key("auto", "Solver.", choices=("auto", "gurobi", "highs"))
+    mode: str = _key(
+        "frames",
+        "`frames`: resource blocks are shared over the slots of a frame; `literal`: each is one sensor's throughout.",
+        choices=("frames", "literal"),
+    )
+    solver: str = _key(
+        "auto",
+        "`auto` is HiGHS; `gurobi` and `scip` (literal mode) through Pyomo; `heuristic` solves no program.",
+        choices=("auto", "highs", "gurobi", "scip", "heuristic"),
+    )
     time_limit_s: float = _key(2.0, "Per cell; the best solution so far is used, with its proven gap.", minimum=0.01)
     gap: float = _key(0.01, "Relative gap at which a solution is good enough.", minimum=0.0, maximum=1.0)
 

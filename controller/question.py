@@ -176,6 +176,7 @@ class Answerer:
 
     async def _solve(self, demand_of: Mapping[str, Demand], loads: Mapping[str, float]) -> CellPlan:
         options = Options(
+            mode=self._config.optimizer.mode,
             solver=self._config.optimizer.solver,
             time_limit_s=self._config.optimizer.time_limit_s,
             gap=self._config.optimizer.gap,

@@ -1,4 +1,5 @@
-"""Measurements: scores of data planning (``planning``) and benchmarks of the running system (``benchmarks``).
+"""Measurements: data planning (``planning``), the running system (``benchmarks``), the optimiser (``rrm``), Zigbee's
+delays (``zigbee``) and the paper's Fig. 6 (``fig6``).
 
 Each prints what it measured with the command that reproduces it; results are kept in ``docs/``.
 """

@@ -1,5 +1,7 @@
-"""The optimiser: channel model, parameter convertor, RRM problem and solvers, checker, Zigbee delays, tau decision.
+"""The optimiser: channel model, parameter convertor, RRM problem, solvers, certificate, checker, reflexion; Zigbee
+delays; the decision between 6G and Zigbee.
 
-Public: ``decision.decide``, ``convertor.convert`` and ``convertor.grants``, ``solve.solve`` with ``solve.Options``,
-``check.check``, ``instance`` (Instance, Solution, their files), ``zigbee.zigbee_delays``, ``channel``.
+Public: ``decision``, ``mixed.mixed_split``, ``convertor`` (convert, grants, conversion_json), ``solve.solve`` with
+``solve.Options``, ``check.check``, ``instance`` (Instance, Solution, their files), ``make_instance.make_instance``,
+``zigbee`` (zigbee_delays, ZigbeeLink), ``zigbee_simulation``, ``channel``, ``association.associate``.
 """

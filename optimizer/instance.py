@@ -108,8 +108,9 @@ _ARRAYS = ("schedule", "power_w", "delay_s", "to_zigbee")
 
 
 def save_instance(instance: Instance, path: Path) -> None:
-    """Write the spec's ``.npz``."""
-    np.savez_compressed(path, **{f.name: getattr(instance, f.name) for f in dataclasses.fields(instance)})
+    """Write the spec's ``.npz``, under just this name."""
+    with path.open("wb") as file:  # given a name, numpy would add .npz to it
+        np.savez_compressed(file, **{f.name: getattr(instance, f.name) for f in dataclasses.fields(instance)})
 
 
 def load_instance(path: Path) -> Instance:
@@ -127,13 +128,24 @@ def save_solution(solution: Solution, directory: Path) -> None:
 
 
 def load_solution(directory: Path) -> Solution:
-    """Read what save_solution wrote. Raises InstanceError, OSError."""
-    text = json.loads((directory / "solution.json").read_text("utf-8"))
+    """Read what save_solution wrote; what it says is left to ``check``. Raises InstanceError, OSError."""
+    path = directory / "solution.json"
+    try:
+        text = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InstanceError(f"{path}: not JSON: {error}") from None
     names = {f.name for f in dataclasses.fields(Solution)} - set(_ARRAYS)
-    if set(text) != names:
-        raise InstanceError(f"{directory / 'solution.json'}: keys {sorted(set(text) ^ names)} are missing or unknown")
-    text |= {name: tuple(text[name]) for name in ("reflexion", "infeasible_because")}
-    return Solution(**_read(directory / "solution.npz", _ARRAYS), **text)
+    if not isinstance(text, dict) or set(text) != names:
+        unlike = sorted(set(text) ^ names) if isinstance(text, dict) else sorted(names)
+        raise InstanceError(f"{path}: keys {unlike} are missing or unknown")
+    for name in ("reflexion", "infeasible_because"):
+        if not isinstance(text[name], list):
+            raise InstanceError(f"{path}: {name} must be a list")
+        text[name] = tuple(text[name])
+    arrays = _read(directory / "solution.npz", _ARRAYS)
+    refused = arrays["to_zigbee"]
+    arrays["to_zigbee"] = _whole("to_zigbee", refused, refused.shape, 0, 1).astype(bool)
+    return Solution(**arrays, **text)
 
 
 def summary(solution: Solution) -> dict:
@@ -146,17 +158,26 @@ def summary(solution: Solution) -> dict:
 
 
 def _read(path: Path, names) -> dict:
-    with np.load(path, allow_pickle=False) as file:
-        if unlike := set(file.files) ^ set(names):
-            raise InstanceError(f"{path}: arrays {sorted(unlike)} are missing or unknown; expected {', '.join(names)}")
-        return {name: file[name] for name in names}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except Exception as error:  # numpy and zipfile have many ways to fail on a file that is damaged or of another kind
+        raise InstanceError(f"{path}: no .npz file that can be read: {error}") from None
+    if unlike := set(arrays) ^ set(names):
+        raise InstanceError(f"{path}: arrays {sorted(unlike)} are missing or unknown; expected {', '.join(names)}")
+    return arrays
 
 
 def _floats(name: str, value, ndim: int, shape: tuple[int, ...] | None = None) -> Floats:
     try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.array(value)
+    except ValueError:  # rows of unequal length
         raise InstanceError(f"{name}: must be numbers") from None
+    if array.dtype.kind not in "fiu":
+        raise InstanceError(f"{name}: must be numbers, not {array.dtype}")
+    array = array.astype(np.float64)
     _check_shape(name, array, ndim, shape)
     for bad, what in ((~np.isfinite(array), "is not finite"), (array < 0, "is negative")):
         if bad.any():

@@ -1,159 +1,135 @@
-"""Literal mode in one cell: each device holds its RBs throughout (F = 1) and spreads p_max evenly over them.
+"""Literal mode in one cell: each device holds its RBs throughout (F = 1), its power spread over them by water-filling.
 
-The problem solved, exactly as far as its gap says: choose disjoint sets S_i of free RBs, k_i = |S_i| >= 1, with power
-p_max / k_i and SINR >= beta on each RB of S_i, so that the largest delay D_i / (sum over S_i of B log2(1 + SINR_ij)) is
-least.
-What is not optimised is an uneven split of a device's power; with that the delay could be smaller still.
+Disjoint sets S_i of free RBs are wanted, with SINR >= beta on each RB of a set, so that the largest delay is least.
+Exact as far as the gap says:
 
 1. Counting gives a lower bound: the least T at which the RBs that the devices need at least, k_i(T), fit together.
 2. Assignments by the Hungarian method, with weights that grow for the slowest devices, give a solution.
-3. Bisection between the two: is T within reach? A small MILP decides (``optimizer.milp``), until the gap is closed.
+3. Bisection between the two: is T within reach? A mixed-integer program decides, with a binary for "device i holds k
+   RBs". Its rates are tangents of water-filling from above: for every price of power l, the rate on a set is at most
+   the sum over its RBs of max_q [log2(1 + snr q) - l q], plus l. So "no" is proven; where "yes" is too hopeful, the
+   tangent at the set's own price is added and the question put again.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from optimizer import milp
+from optimizer.cell import LN2, Cell, CellResult
+from optimizer.fluid import solve_fluid
+from optimizer.program import Program, solve_program
 
 Floats = NDArray[np.float64]
-Owner = NDArray[np.int64]  # [M]: device that holds the RB, or -1
+Ints = NDArray[np.int64]
 
 _LADDER = (1.001, 1.003, 1.01, 1.03, 1.1, 1.3, 2.0, 5.0)  # times the bound, tried by the heuristic in turn
 _INADMISSIBLE = -1e6
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One cell's problem: SINR per watt [N, M] on its M free RBs, data > 0 [N]; N <= M, and a matching must exist."""
+def solve_literal(
+    cell: Cell, solver: str, gap: float, seconds_left: Callable[[], float], start: Ints | None = None
+) -> CellResult:
+    """Solve to the relative gap asked for, or as far as time allows; a matching of devices to RBs must exist.
 
-    sinr_per_w: Floats
-    data_bits: Floats
-    p_max_w: float
-    sinr_min: float
-    rb_bandwidth_hz: float
-
-    @cached_property
-    def rates_bps(self) -> Floats:
-        """[N, K, M]: rate of a device on an RB when it holds k = 1..K RBs; 0 where its SINR would be below beta."""
-        devices, rbs = self.sinr_per_w.shape
-        power_w = self.p_max_w / np.arange(1, rbs - devices + 2)  # the others hold one RB each at least
-        sinr = self.sinr_per_w[:, None, :] * power_w[None, :, None]
-        return np.where(sinr >= self.sinr_min, self.rb_bandwidth_hz * np.log2(1 + sinr), 0.0)
-
-    @cached_property
-    def best_rates_bps(self) -> Floats:
-        """[N, K, M]: rates_bps in falling order over the RBs."""
-        return -np.sort(-self.rates_bps, axis=2)
-
-    @cached_property
-    def best_delays_s(self) -> Floats:
-        """[N, K]: delay of a device that holds at most k RBs, the best of all; inf where none will do."""
-        levels = np.arange(self.rates_bps.shape[1])
-        total = np.cumsum(self.best_rates_bps, axis=2)[:, levels, levels]
-        total[self.best_rates_bps[:, levels, levels] <= 0] = 0.0  # fewer than k RBs reach beta
-        with np.errstate(divide="ignore"):
-            return np.minimum.accumulate(self.data_bits[:, None] / total, axis=1)
-
-    def counts(self, delay_s: float) -> NDArray[np.int64]:
-        """k_i(T): the least number of RBs with which each device alone would meet the delay; M + 1 where none does."""
-        met = self.best_delays_s <= delay_s * (1 + 1e-12)
-        return np.where(met.any(axis=1), met.argmax(axis=1) + 1, self.sinr_per_w.shape[1] + 1)
-
-    def counting_bound_s(self) -> float:
-        """The least delay at which the counts fit in the free RBs: no assignment can be faster."""
-        candidates = np.unique(self.best_delays_s[np.isfinite(self.best_delays_s)])
-        low, high = 0, len(candidates) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if self.counts(candidates[middle]).sum() <= self.sinr_per_w.shape[1]:
-                high = middle
-            else:
-                low = middle + 1
-        return float(candidates[low])
-
-    def delays_s(self, owner: Owner) -> Floats:
-        """Delay of each device under an assignment, by formula; inf where it breaks beta or has no RB."""
-        held = owner[None, :] == np.arange(len(self.data_bits))[:, None]
-        count = held.sum(axis=1, keepdims=True)
-        sinr = self.sinr_per_w * self.p_max_w / np.maximum(count, 1)
-        rate = np.where(held, self.rb_bandwidth_hz * np.log2(1 + sinr), 0.0).sum(axis=1)
-        rate[(held & (sinr < self.sinr_min)).any(axis=1)] = 0.0
-        with np.errstate(divide="ignore"):
-            return self.data_bits / rate
-
-
-@dataclass(frozen=True, eq=False)
-class CellResult:
-    """Assignment, its largest delay, the proven lower bound (of the problem above) and how it came about."""
-
-    owner: Owner
-    objective_s: float
-    lower_bound_s: float
-    bound: str
-    solvers: tuple[str, ...]
-    iterations: int
-    timed_out: bool
-
-
-def solve_cell(cell: Cell, solver: str, gap: float, seconds_left: Callable[[], float]) -> CellResult:
-    """Solve to the relative gap asked for, or as far as time allows; always returns a feasible assignment."""
-    lower, bound = cell.counting_bound_s(), "counting"
-    owner, iterations = _heuristic(cell, lower, gap, seconds_left)
-    upper = float(cell.delays_s(owner).max())
-    solvers, extra, timed_out = ["heuristic"], 1, False
-    while upper / lower - 1 > gap and solver != "heuristic":
+    ``start`` [M]: an assignment (device or -1) to begin with, from a problem that was much the same.
+    """
+    counting = cell.counting_bound_s(1)
+    lower, bound, solvers, timed_out = counting, "counting", ["heuristic"], False
+    best, iterations = _heuristic(cell, counting, gap, seconds_left, start)
+    search = _Search(cell, solver)
+    while best.upper_s / lower - 1 > gap and solver != "heuristic":
         if timed_out := seconds_left() <= 0:
             break
-        target = (lower * upper) ** 0.5
-        levels, complete = _levels(cell, target, extra)
-        if levels is None:
-            answer = milp.Answer("infeasible", None, "")
-        else:
-            answer = milp.reachable(levels, solver, seconds_left())
+        target = (lower * best.upper_s) ** 0.5
+        status, owner = search.reachable(target, seconds_left)
         iterations += 1
-        if answer.solver and answer.solver not in solvers:
-            solvers.append(answer.solver)
-        found = np.inf if answer.owner is None else float(cell.delays_s(answer.owner).max())
-        if found < upper:  # believed by formula only, never by the solver's word
-            owner, upper = answer.owner, found
-        elif answer.status == "infeasible" and complete:
-            lower, bound = target, "MILP" if levels else bound
-        elif answer.status == "infeasible":
-            extra *= 4  # the RB counts tried were a part of the possible ones: widen them
-        else:
-            timed_out = answer.status == "time_limit"
+        if owner is not None:
+            best = best.or_better(_assigned(cell, owner))
+        if status == "infeasible":
+            lower, bound = target, "milp"
+        elif status != "feasible":
+            timed_out = status == "time_limit"
             break
-    return CellResult(owner, upper, min(lower, upper), bound, tuple(solvers), iterations, timed_out)
+        solvers += [search.used] if search.used and search.used not in solvers else []
+    fluid = solve_fluid(cell, counting, "auto", seconds_left)
+    if fluid.bound_s > lower:
+        lower, bound = fluid.bound_s, "fluid"
+    return CellResult(
+        schedule=best.schedule,
+        power=best.power,
+        delay_s=best.delay_s,
+        lower_bound_s=min(lower, best.upper_s),
+        bound=bound,
+        fluid_bound_s=fluid.bound_s,
+        mu=fluid.mu,
+        nu=fluid.nu,
+        counting_bound_s=counting,
+        solvers=tuple(solvers),
+        iterations=iterations,
+        timed_out=timed_out,
+    )
 
 
-def _heuristic(cell: Cell, lower: float, gap: float, seconds_left: Callable[[], float]) -> tuple[Owner, int]:
+@dataclass(frozen=True, eq=False)
+class _Assigned:
+    """An assignment with its power [1, M] and delays [N]; believed by formula only, never by a solver's word."""
+
+    schedule: Ints
+    power: Floats
+    delay_s: Floats
+
+    @property
+    def upper_s(self) -> float:
+        return float(self.delay_s.max())
+
+    def or_better(self, other: "_Assigned") -> "_Assigned":
+        return other if other.upper_s < self.upper_s else self
+
+
+def _assigned(cell: Cell, owner: Ints) -> _Assigned:
+    schedule, power = cell.powered(owner[None, :])
+    with np.errstate(divide="ignore"):
+        return _Assigned(schedule, power, cell.work / cell.rates(schedule, power))
+
+
+# --- The heuristic ----------------------------------------------------------------------------------------------------
+
+
+def _heuristic(
+    cell: Cell, lower: float, gap: float, seconds_left: Callable[[], float], start: Ints | None
+) -> tuple[_Assigned, int]:
     """A good assignment and the number of Hungarian assignments it took; one RB per device is where it begins."""
-    best, best_delay, iterations = None, np.inf, 0
+    best, iterations = None, 0
+    if start is not None and np.isin(np.arange(len(cell.work)), start).all():
+        best = _assigned(cell, start)
+        best = best if np.isfinite(best.upper_s) else None
     for target in (None, *(lower * step for step in _LADDER)):
-        if best is not None and (seconds_left() <= 0 or best_delay <= max(target, lower * (1 + gap))):
+        if best is not None and (seconds_left() <= 0 or best.upper_s <= max(target or 0.0, lower * (1 + gap))):
             break
-        counts = np.ones(len(cell.data_bits), np.int64) if target is None else cell.counts(target)
-        owner, steps = _attempt(cell, counts, target or lower)
+        counts = np.ones(len(cell.work), np.int64) if target is None else cell.counts(target, 1)
+        owner, steps = _attempt(cell, counts, target or lower, seconds_left)
         iterations += steps
-        if owner is not None and (delay := float(cell.delays_s(owner).max())) < best_delay:
-            best, best_delay = owner, delay
+        if owner is not None:
+            found = _assigned(cell, owner)
+            best = found if best is None else best.or_better(found)
     return best, iterations
 
 
-def _attempt(cell: Cell, counts: NDArray[np.int64], target_s: float) -> tuple[Owner | None, int]:
-    """Assignments with ``counts`` RBs per device; the slowest device gets one more while RBs are left."""
-    devices, rbs = cell.sinr_per_w.shape
+def _attempt(cell: Cell, counts: Ints, target_s: float, seconds_left: Callable[[], float]) -> tuple[Ints | None, int]:
+    """Assignments with ``counts`` RBs per device, evenly powered; the slowest device gets one more while RBs are
+    left.
+    """
+    devices, rbs = cell.shape
     if counts.sum() > rbs:
         return None, 0
     counts, weight = counts.copy(), np.ones(devices)
     best, best_share, steps = None, 0.0, 0
     while True:
-        rates = cell.rates_bps[np.arange(devices), counts - 1] * (target_s / cell.data_bits)[:, None]
+        rates = _even_rates(cell, counts) * (target_s / cell.work)[:, None]
         rows, shortfall = np.repeat(np.arange(devices), counts), np.zeros(devices)
         for turn in range(40 if steps == 0 else 8):
             value = np.where(rates > 0, weight[:, None] * np.minimum(rates, 1.0), _INADMISSIBLE)[rows]
@@ -165,36 +141,204 @@ def _attempt(cell: Cell, counts: NDArray[np.int64], target_s: float) -> tuple[Ow
             if share.min() > best_share:
                 best, best_share = np.full(rbs, -1), share.min()
                 best[columns] = rows[at]
-            if best_share >= 1:
+            if best_share >= 1 or (best is not None and seconds_left() <= 0):
                 return best, steps
             shortfall += 1 - np.minimum(share, 1.0)
             weight *= np.exp((1 - np.minimum(share, 1.2)) / (1 + turn / 5))
             weight /= weight.mean()
         if counts.sum() >= rbs or steps > 300:
             return best, steps
-        worst = np.argmax(np.where(counts < cell.rates_bps.shape[1], shortfall, -1.0))
-        counts[worst] = min(counts[worst] + 1, cell.rates_bps.shape[1])
+        worst = np.argmax(np.where(counts < cell.most_parallel, shortfall, -1.0))
+        counts[worst] = min(counts[worst] + 1, cell.most_parallel[worst])
 
 
-def _levels(cell: Cell, target_s: float, extra: int) -> tuple[list[milp.Level] | None, bool]:
-    """What may serve to reach the target: per device and RB count, the RBs strong enough, and whether that is all.
+def _even_rates(cell: Cell, counts: Ints) -> Floats:
+    """[N, M]: rate on each RB when a device spreads its power evenly over ``counts`` RBs; 0 under the SINR floor."""
+    sinr = cell.snr / counts[:, None]
+    return np.where(sinr >= cell.sinr_min, np.log2(1 + sinr), 0.0)
 
-    None where counting alone rules the target out.
+
+# --- The exact search -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Tangent:
+    """Upper bound on a device's rate, whatever set it holds: sum of ``gain`` [M] over the set, plus ``price``.
+
+    -inf on RBs where the device can't reach the SINR floor.
     """
-    rbs = cell.sinr_per_w.shape[1]
-    least = cell.counts(target_s)
-    spare = int(rbs - least.sum())
-    if spare < 0:
-        return None, True
-    levels, complete = [], True
-    for device, need in enumerate(cell.data_bits / target_s):
-        top = min(least[device] + spare, cell.rates_bps.shape[1])
-        complete &= top <= least[device] + extra
-        for count in range(least[device], min(top, least[device] + extra) + 1):
-            rates, best = cell.rates_bps[device, count - 1], cell.best_rates_bps[device, count - 1]
-            if best[count - 1] <= 0 or best[:count].sum() < need * (1 - 1e-9):
+
+    device: int
+    price: float
+    gain: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """``device`` holding exactly ``count`` of ``rbs``; ``shares``: part of its need that each would bring, at most
+    1.
+    """
+
+    device: int
+    count: int
+    rbs: Ints
+    shares: Floats
+
+
+class _Search:
+    """Answers "is T within reach?", remembering the tangents found on the way."""
+
+    def __init__(self, cell: Cell, solver: str):
+        self.cell, self.solver, self.used = cell, solver, ""
+        self._tangents: list[_Tangent] = []
+        self._touched: set[tuple[int, ...]] = set()  # (device, RBs) at which a tangent was taken
+        self._extra = 1  # RB counts offered to a device beyond its least
+        devices = np.arange(cell.shape[0])[:, None]
+        held = np.arange(1, cell.shape[1] + 1)
+        with np.errstate(divide="ignore"):
+            inverse = 1 / cell.ranked_snr
+        # Water level of each device's best k RBs [N, M]: the price at which level k's tangent touches.
+        self._water = np.minimum((1 + np.cumsum(inverse, axis=1)) / held, 1.0 + inverse[devices, 0])
+
+    def reachable(self, target_s: float, seconds_left: Callable[[], float]) -> tuple[str, Ints | None]:
+        """("feasible", owner [M] that meets the target), ("infeasible", None); "time_limit", or "undecided" where the
+        solver's tolerance is coarser than the question, with an owner or None."""
+        owner = None
+        while True:
+            levels, complete = self._levels(target_s)
+            if levels is None:
+                return "infeasible", None
+            program, pairs = self._program(levels, target_s)
+            if seconds_left() <= 0:
+                return "time_limit", owner
+            outcome = solve_program(program, self.solver, seconds_left())
+            self.used = outcome.solver
+            if outcome.values is None and outcome.status == "infeasible":
+                if complete:
+                    return "infeasible", None
+                self._extra *= 4
                 continue
-            weakest = need - best[: count - 1].sum()  # an RB below this could not be one of count that meet the need
-            useful = np.flatnonzero((rates > 0) & (rates >= weakest - 1e-9 * need))
-            levels.append(milp.Level(device, count, useful, np.minimum(rates[useful] / need, 1.0), rbs))
-    return levels, bool(complete)
+            if outcome.values is None:
+                return "time_limit", owner
+            owner = np.full(self.cell.shape[1], -1, np.int64)
+            for (device, rb), value in zip(pairs, outcome.values[len(levels) :], strict=True):
+                if value > 0.5:
+                    owner[rb] = device
+            late = np.flatnonzero(_assigned(self.cell, owner).delay_s > target_s * (1 + 1e-9))
+            if not late.size:
+                return "feasible", owner
+            news = {(int(device), *np.flatnonzero(owner == device).tolist()) for device in late} - self._touched
+            if not news:
+                return "undecided", owner
+            self._touched |= news
+            self._tangents += [self._tangent_at(device, np.array(held)) for device, *held in news]
+
+    def _tangent(self, device: int, water: float) -> _Tangent:
+        """The tangent whose price is that of a water level."""
+        snr, price = self.cell.snr[device], 1 / (water * LN2)
+        with np.errstate(divide="ignore"):
+            floor = self.cell.sinr_min / snr
+            power = np.maximum(np.minimum(water - 1 / snr, 1.0), floor)
+        reach = floor <= 1
+        power = np.where(reach, power, 0.0)
+        return _Tangent(device, price, np.where(reach, np.log2(1 + snr * power) - price * power, -np.inf))
+
+    def _tangent_at(self, device: int, held: Ints) -> _Tangent:
+        """The tangent that touches at the set held."""
+        owner = np.full(self.cell.shape[1], -1, np.int64)
+        owner[held] = device
+        schedule, power = self.cell.powered(owner[None, :])
+        snr, at_floor = self.cell.snr[device, held], 1 + 1e-9
+        above = (power[0, held] * snr > self.cell.sinr_min * at_floor) & (schedule[0, held] >= 0)
+        # With every RB at its floor any lower level touches; the least one that lifts none of them is the tightest.
+        level = (power[0, held] + 1 / snr)[above].mean() if above.any() else ((1 + self.cell.sinr_min) / snr).min()
+        return self._tangent(device, float(level))
+
+    def _levels(self, target_s: float) -> tuple[list[_Level] | None, bool]:
+        """What may serve to reach the target: per device and RB count, the RBs strong enough, and whether that is all.
+
+        None where counting alone rules the target out.
+        """
+        cell, rbs = self.cell, self.cell.shape[1]
+        least = cell.counts(target_s, 1)
+        spare = int(rbs - least.sum())
+        if spare < 0:
+            return None, True
+        levels, complete = [], True
+        for device, need in enumerate(cell.work / target_s):
+            top = min(int(least[device]) + spare, int(cell.most_parallel[device]))
+            complete &= top <= least[device] + self._extra
+            for count in range(int(least[device]), min(top, int(least[device]) + self._extra) + 1):
+                tangent = self._tangent(device, float(self._water[device, count - 1]))
+                rates = np.maximum(tangent.gain + tangent.price / count, 0.0)
+                strongest = -np.sort(-rates)[:count]
+                if strongest[-1] <= 0 or strongest.sum() < need * (1 - 1e-9):
+                    continue
+                weakest = need - strongest[:-1].sum()  # an RB below this could not be one of count that meet the need
+                useful = np.flatnonzero((rates > 0) & (rates >= weakest - 1e-9 * need))
+                levels.append(_Level(device, count, useful, np.minimum(rates[useful] / need, 1.0)))
+        return levels, bool(complete)
+
+    def _program(self, levels: list[_Level], target_s: float) -> tuple[Program, list[tuple[int, int]]]:
+        """Binaries: first "takes level", then "holds an RB at a level" in the order of the pairs returned."""
+        cell = self.cell
+        devices, rbs = cell.shape
+        level = np.repeat(np.arange(len(levels)), [len(one.rbs) for one in levels])
+        rb = np.concatenate([one.rbs for one in levels])
+        count = np.array([one.count for one in levels], float)
+        device_of = np.array([one.device for one in levels])
+        device, number = device_of[level], len(levels)
+        hold = number + np.arange(len(level))
+        floor = cell.sinr_min / cell.snr[device, rb]
+        rows = _Rows(number + len(level))
+        every = np.arange(number)
+        ones = np.ones(len(level))
+        rows.add(level, hold, ones, every, every, -count, 0.0, 0.0)
+        rows.add(
+            level, hold, np.concatenate([one.shares for one in levels]), every, every, -np.ones(number), 0.0, np.inf
+        )
+        rows.add(device_of, every, np.ones(number), lower=1.0, upper=1.0, rows=devices)
+        rows.add(rb, hold, ones, lower=-np.inf, upper=1.0, rows=rbs)
+        if cell.sinr_min > 0:
+            rows.add(level, hold, floor, every, every, -np.ones(number), -np.inf, 1e-9)
+        for tangent in self._tangents:
+            need = cell.work[tangent.device] / target_s - tangent.price
+            if need > 0:
+                mine = device == tangent.device
+                share = np.clip(tangent.gain[rb[mine]] / need, 0.0, 1.0)
+                rows.add(np.zeros(mine.sum(), np.int64), hold[mine], share, lower=1.0, upper=np.inf, rows=1)
+        size = number + len(level)
+        program = Program(
+            cost=np.zeros(size),
+            matrix=rows.matrix(),
+            row_lower=np.concatenate(rows.lower),
+            row_upper=np.concatenate(rows.upper),
+            lower=np.zeros(size),
+            upper=np.ones(size),
+            integer=np.ones(size, bool),
+        )
+        return program, list(zip(device.tolist(), rb.tolist(), strict=True))
+
+
+class _Rows:
+    """Rows of a program, block by block."""
+
+    def __init__(self, columns: int):
+        self.columns, self.count = columns, 0
+        self.lower: list[Floats] = []
+        self.upper: list[Floats] = []
+        self._parts: list[tuple[Ints, Ints, Floats]] = []
+
+    def add(self, row, column, value, row2=None, column2=None, value2=None, lower=0.0, upper=0.0, rows=None) -> None:
+        """One block: entries (row, column, value), a second batch of them if given, and the limits of its rows."""
+        rows = len(row2) if rows is None else rows
+        self._parts.append((row + self.count, column, value))
+        if row2 is not None:
+            self._parts.append((row2 + self.count, column2, value2))
+        self.lower.append(np.full(rows, lower))
+        self.upper.append(np.full(rows, upper))
+        self.count += rows
+
+    def matrix(self) -> sp.csc_array:
+        row, column, value = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
+        return sp.csc_array((value, (row, column)), shape=(self.count, self.columns))

@@ -7,30 +7,40 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer import literal, milp
-from optimizer.admission import admit
+from optimizer import program
+from optimizer.admission import Refusal, admit
+from optimizer.attempt import attempt, choose_frame, parts
 from optimizer.check import check
 from optimizer.instance import Instance, Solution
+
+MODES = ("frames", "literal")
 
 
 @dataclass(frozen=True)
 class Options:
-    """mode: "literal". solver: "auto", "highs", "gurobi" or "heuristic". gap: relative, at which to stop.
+    """mode: "frames" (RBs are shared over the slots of a frame) or "literal" (each RB is one device's throughout).
 
+    solver: "auto" and "highs" are HiGHS; "gurobi" and "scip" (literal mode only) go through Pyomo; "heuristic" solves no
+    program. frame: slots of the frame; None: as long as rounding needs. gap: relative, at which to stop.
     admission: send devices that can't be served to Zigbee and go on, instead of reporting the instance infeasible.
     """
 
-    mode: str = "literal"
+    mode: str = "frames"
     solver: str = "auto"
+    frame: int | None = None
     gap: float = 0.01
     time_limit_s: float = 10.0
     admission: bool = True
 
     def __post_init__(self) -> None:
-        if self.mode != "literal":
-            raise ValueError(f"mode: {self.mode!r} is not there yet; 'literal' is")
-        if self.solver not in (*milp.SOLVERS, "heuristic"):
-            raise ValueError(f"solver: {self.solver!r} is unknown; choose {', '.join(milp.SOLVERS)} or heuristic")
+        if self.mode not in MODES:
+            raise ValueError(f"mode: {self.mode!r} is unknown; choose {' or '.join(MODES)}")
+        if self.solver not in (*program.SOLVERS, "heuristic"):
+            raise ValueError(f"solver: {self.solver!r} is unknown; choose {', '.join(program.SOLVERS)} or heuristic")
+        if self.frame is not None and not (isinstance(self.frame, int) and self.frame >= 1):
+            raise ValueError(f"frame: {self.frame} must be a whole number of slots, 1 or more")
+        if self.mode == "literal" and self.frame not in (None, 1):
+            raise ValueError(f"frame: {self.frame} slots are for mode 'frames'; mode 'literal' has one")
         if not (self.gap > 0 and math.isfinite(self.gap)):
             raise ValueError(f"gap: {self.gap} must be above 0")
         if not self.time_limit_s > 0:
@@ -40,22 +50,32 @@ class Options:
 DEFAULT = Options()
 
 
-def solve(instance: Instance, options: Options = DEFAULT) -> Solution:
-    """The least largest delay over assignments with evenly spread power (see ``optimizer.literal``), with its gap.
+def solve(instance: Instance, options: Options = DEFAULT, warm: Solution | None = None) -> Solution:
+    """The least largest delay, with what proves how good it is (``Solution.certificate``).
 
-    A pure function of plain data but for the time limit. Devices without data hold no RB and have delay 0.
-    ``lower_bound_s`` bounds that even-power problem. Raises ValueError for coupled instances.
+    A pure function of plain data but for the time limit. Devices without data hold no RB and have delay 0. ``warm``: the
+    solution of an instance that was much the same, with the same devices, cells and RBs; it saves time where it still
+    reaches the gap. Raises ValueError for coupled instances, SolverError.
     """
     if instance.coupled:
         raise ValueError(
             "coupled: instances whose devices interfere across cells can't be solved yet; set coupled to 0"
         )
     began = time.monotonic()
-    refused, reasons = _admission(instance)
+    n, c, m = instance.shape
+    everyone = np.ones(n, bool)
+    frame = 1 if options.mode == "literal" else options.frame or choose_frame(instance, everyone)
+    refused, reasons = _admission(instance, frame)
     if reasons and not options.admission:
         return _infeasible(instance, reasons, (), time.monotonic() - began)
     steps = [_admission_step(refused, reasons)] if reasons else []
-    solution = _solve_admitted(instance, refused, options, began)
+    if options.mode == "frames" and options.frame is None:
+        frame = choose_frame(instance, ~refused)
+
+    def seconds_left() -> float:
+        return options.time_limit_s - (time.monotonic() - began)
+
+    solution = attempt(instance, refused, frame, options.solver, options.gap, seconds_left, warm)
     findings = check(instance, solution)
     steps.append(
         {
@@ -72,75 +92,36 @@ def solve(instance: Instance, options: Options = DEFAULT) -> Solution:
     return replace(solution, reflexion=tuple(steps), seconds=time.monotonic() - began)
 
 
-def _cells(instance: Instance, keep: NDArray[np.bool_]):
-    """(cell, its devices with data among ``keep``, its free RBs) for each cell that has such devices."""
-    for c in range(instance.shape[1]):
-        devices = np.flatnonzero((instance.serving == c) & keep & (instance.data_bits > 0))
-        if devices.size:
-            yield c, devices, np.flatnonzero(instance.free[c])
-
-
-def _admission(instance: Instance) -> tuple[NDArray[np.bool_], list[str]]:
+def _admission(instance: Instance, frame: int) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which devices [N] must go to Zigbee, with a reason each."""
     refused, reasons = np.zeros(instance.shape[0], bool), []
-    for c, devices, rbs in _cells(instance, ~refused):
-        sinr = instance.snr_per_w()[np.ix_(devices, rbs)] * instance.p_max_w
+    for part in parts(instance, ~refused):
+        cell = part.cell
+        best = cell.snr.max(axis=1, initial=0.0)
         with np.errstate(divide="ignore"):
-            delay = instance.data_bits[devices, None] / (instance.rb_bandwidth_hz * np.log2(1 + sinr))
-        rows, why = admit(np.where(sinr >= instance.sinr_min, delay, np.inf), sinr, instance.sinr_min)
-        refused[devices[rows]] = True
-        for row, text in zip(rows, why, strict=True):
-            reasons.append(f"cell {c}: " + text.replace(f"device {row}:", f"device {devices[row]}:", 1))
+            cost = cell.work / np.log2(1 + best)  # delay on the best RB alone
+        for refusal in admit((cell.snr >= cell.sinr_min) & (cell.snr > 0), cost, frame):
+            refused[part.devices[refusal.device]] = True
+            device = f"cell {part.index}: device {part.devices[refusal.device]}"
+            reasons.append(f"{device}: {_why(refusal, best[refusal.device], cell, frame)}")
     return refused, reasons
+
+
+def _why(refusal: Refusal, best_snr: float, cell, frame: int) -> str:
+    devices, rbs = cell.shape
+    if rbs and not (best_snr >= cell.sinr_min and best_snr > 0):
+        best = 10 * np.log10(max(best_snr, 1e-30))
+        least = 10 * np.log10(cell.sinr_min) if cell.sinr_min > 0 else -np.inf
+        return f"best SINR {best:.1f} dB at full power on one RB, below the {least:.1f} dB needed"
+    slots = "" if frame == 1 else f" in each of {frame} slots"
+    if rbs * frame < devices:
+        return f"{devices} devices want an RB and {rbs} are free{slots}"
+    rivals = len(refusal.rivals)
+    return f"{rivals + 1} devices reach the SINR needed on the same {len(refusal.rbs)} RBs only{slots}"
 
 
 def _admission_step(refused: NDArray[np.bool_], reasons: list[str]) -> dict:
     return {"action": "admission", "to_zigbee": np.flatnonzero(refused).tolist(), "because": reasons}
-
-
-def _solve_admitted(instance: Instance, refused: NDArray[np.bool_], options: Options, began: float) -> Solution:
-    n, c, m = instance.shape
-    schedule, power = np.full((c, 1, m), -1, np.int32), np.zeros((c, 1, m))
-    delay = np.where(refused, np.nan, 0.0)
-    cells, results = list(_cells(instance, ~refused)), []
-    for i, (c, devices, rbs) in enumerate(cells):
-        cell = literal.Cell(
-            instance.snr_per_w()[np.ix_(devices, rbs)],
-            instance.data_bits[devices],
-            instance.p_max_w,
-            instance.sinr_min,
-            instance.rb_bandwidth_hz,
-        )
-        # What is left of the time is shared by the cells still to come.
-        now = time.monotonic()
-        deadline = now + (options.time_limit_s - (now - began)) / (len(cells) - i)
-        result = literal.solve_cell(cell, options.solver, options.gap, lambda end=deadline: end - time.monotonic())
-        results.append(result)
-        held = result.owner >= 0
-        schedule[c, 0, rbs[held]] = devices[result.owner[held]]
-        count = np.bincount(result.owner[held], minlength=len(devices))
-        power[c, 0, rbs[held]] = instance.p_max_w / count[result.owner[held]]
-        delay[devices] = cell.delays_s(result.owner)
-    objective = max((r.objective_s for r in results), default=0.0)
-    lower = max((r.lower_bound_s for r in results), default=0.0)
-    gap = objective / lower - 1 if lower > 0 else 0.0
-    timed_out = any(r.timed_out for r in results)
-    status = "optimal" if gap <= options.gap else "time_limit" if timed_out else "feasible"
-    bounds = sorted({r.bound for r in results})
-    solvers = sorted({name for r in results for name in r.solvers})
-    return Solution(
-        schedule=schedule,
-        power_w=power,
-        delay_s=delay,
-        to_zigbee=refused,
-        status=status,
-        objective_s=objective,
-        lower_bound_s=lower,
-        gap=gap,
-        bound=f"{' and '.join(bounds)}, even power" if bounds else "none",
-        solver="+".join(solvers) or "none",
-        seconds=time.monotonic() - began,
-        iterations=sum(r.iterations for r in results),
-    )
 
 
 def _infeasible(instance: Instance, reasons: list[str], steps: tuple[dict, ...], seconds: float) -> Solution:

@@ -9,7 +9,9 @@ assessment (8 symbols) counts as part of the backoff, as it does there. Contenti
 BIT_RATE_BPS = 250_000.0
 SYMBOL_S = 16e-6
 UNIT_BACKOFF_S = 20 * SYMBOL_S  # aUnitBackoffPeriod, 320 us
+CCA_S = 8 * SYMBOL_S  # clear channel assessment, 128 us
 TURNAROUND_S = 12 * SYMBOL_S  # aTurnaroundTime, 192 us
+ACK_WAIT_S = 54 * SYMBOL_S  # macAckWaitDuration, 864 us
 SIFS_S, LIFS_S = 12 * SYMBOL_S, 40 * SYMBOL_S  # macSIFSPeriod after frames of at most 18 bytes, else macLIFSPeriod
 MAX_SIFS_FRAME_BYTES = 18
 MIN_BE, MAX_BE, MAX_BACKOFFS, MAX_RETRIES = 3, 5, 4, 3  # macMinBE, macMaxBE, macMaxCSMABackoffs, macMaxFrameRetries

@@ -9,21 +9,20 @@ import small_rrm as rrm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optimizer import admission
 from optimizer.check import check
 from optimizer.instance import load_solution, save_solution, summary
-from optimizer.milp import Level, reachable
-from optimizer.solve import Options, solve
+from optimizer.program import SolverError
+from optimizer.solve import MODES, Options, solve
 
-EXACT = dict(gap=1e-5, time_limit_s=60)
+EXACT = dict(mode="literal", gap=1e-5, time_limit_s=60)
 
 
 def passes(instance, solution):
     return all(finding.holds for finding in check(instance, solution))
 
 
-@pytest.mark.parametrize("solver", ["auto", "highs"])
-@pytest.mark.parametrize(("devices", "rbs"), [(1, 1), (1, 5), (2, 2), (2, 7), (3, 3), (3, 6), (4, 5)])
+@pytest.mark.parametrize("solver", ["auto", "gurobi", "scip"])
+@pytest.mark.parametrize(("devices", "rbs"), [(1, 1), (1, 5), (2, 2), (2, 6), (3, 3), (3, 5), (4, 4)])
 def test_exact_path_equals_brute_force(solver, devices, rbs):
     for seed in range(4):
         instance = rrm.random_instance(seed, devices, rbs)
@@ -68,9 +67,11 @@ def test_random_small_instances(seed, devices, rbs, load, beta):
 
 
 def test_heuristic_alone_is_feasible_and_says_its_gap():
-    for seed in range(5):
+    for seed, mode in itertools.product(range(5), MODES):
         instance = rrm.random_instance(seed, 6, 20)
-        quick, exact = solve(instance, Options(solver="heuristic")), solve(instance, Options(gap=1e-3))
+        quick, exact = (
+            solve(instance, Options(mode=mode, **other)) for other in (dict(solver="heuristic"), dict(gap=1e-3))
+        )
         assert passes(instance, quick) and quick.solver == "heuristic"
         assert quick.lower_bound_s <= exact.objective_s * (1 + 1e-9)
         assert exact.lower_bound_s <= quick.objective_s * (1 + 1e-9)
@@ -184,9 +185,11 @@ def test_device_out_of_reach_is_named_and_only_it_is_refused():
 
 def test_two_devices_that_need_the_same_rb():
     gain = np.array([[1000.0, 0.1], [900.0, 0.1]])
-    solution = solve(rrm.make_instance(gain, [1e5, 1e5]), Options(admission=False))
-    assert len(solution.infeasible_because) == 1 and "device 1" in solution.infeasible_because[0]
-    assert "wanted by a cheaper device" in solution.infeasible_because[0]
+    instance = rrm.make_instance(gain, [1e5, 1e5])
+    strict = solve(instance, Options(mode="literal", admission=False))
+    assert len(strict.infeasible_because) == 1 and "device 1" in strict.infeasible_because[0]
+    shared = solve(instance, Options(frame=2, admission=False))  # in turns, they can share it
+    assert passes(instance, shared) and shared.objective_s == pytest.approx(rrm.brute_force_s(instance, frame=2))
 
 
 def test_beta_caps_the_number_of_rbs():
@@ -214,7 +217,10 @@ def test_coupled_is_refused_plainly():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (dict(mode="frames"), "mode"),
+        (dict(mode="magic"), "mode"),
+        (dict(frame=0), "frame"),
+        (dict(frame=2.5), "frame"),
+        (dict(mode="literal", frame=10), "frame"),
         (dict(solver="cplex"), "solver: 'cplex'"),
         (dict(gap=0.0), "gap"),
         (dict(time_limit_s=0), "time_limit_s"),
@@ -231,8 +237,8 @@ def test_reflexion_and_summary_are_plain_data(tmp_path):
     solution = solve(instance)
     text = json.loads(json.dumps(summary(solution)))
     assert {"status", "objective_s", "lower_bound_s", "gap", "bound", "solver", "seconds", "iterations"} <= set(text)
-    checked = [c["constraint"] for c in text["reflexion"][-1]["checked"]]
-    assert checked == ["shape", "exclusive", "free_rbs", "power", "sinr", "served", "delay", "objective", "bound"]
+    checked = {c["constraint"] for c in text["reflexion"][-1]["checked"]}
+    assert {"exclusive", "free_rbs", "power", "sinr", "served", "delay", "objective", "bound", "certificate"} <= checked
     save_solution(solution, tmp_path / "out")
     again = load_solution(tmp_path / "out")
     assert passes(instance, again) and summary(again) == summary(solution)
@@ -240,37 +246,143 @@ def test_reflexion_and_summary_are_plain_data(tmp_path):
     assert solution.schedule.dtype == np.int32
 
 
-@pytest.mark.parametrize("solver", ["auto", "highs"])
-def test_milp_answers_yes_with_an_assignment_and_no(solver):
-    def levels(share):
-        both = np.array([0, 1])
-        return [Level(device, 1, both, np.array([1.0, share[device]]), 2) for device in (0, 1)]
-
-    yes = reachable(levels((0.2, 1.0)), solver, 10)  # device 1 can do with RB 1
-    assert yes.status == "feasible" and yes.owner.tolist() == [0, 1]
-    no = reachable(levels((0.2, 0.2)), solver, 10)
-    assert no.status == "infeasible" and no.owner is None
+# --- Frames mode ------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(0, 4))
-@settings(deadline=None)
-def test_admission_keeps_the_most_and_then_the_cheapest(seed, devices, rbs):
-    rng = np.random.default_rng(seed)
-    delay = np.where(rng.random((devices, rbs)) < 0.5, np.inf, rng.random((devices, rbs)))
-    refused, reasons = admission.admit(delay, np.ones((devices, rbs)), 2.0)
-    assert len(reasons) == len(refused)
+@pytest.mark.parametrize(
+    ("devices", "rbs", "frame"), [(1, 3, 2), (2, 2, 3), (2, 3, 2), (3, 2, 2), (3, 2, 3), (4, 2, 2)]
+)
+def test_frames_against_brute_force(devices, rbs, frame):
+    for seed in range(4):
+        instance = rrm.random_instance(seed, devices, rbs, sinr_min=[0.0, 0.5, 5.0][seed % 3])
+        best = rrm.brute_force_s(instance, frame=frame)
+        solution = solve(instance, Options(frame=frame, admission=False))
+        assert solution.feasible == np.isfinite(best)
+        assert passes(instance, solution)
+        if solution.feasible:
+            assert solution.lower_bound_s <= best * (1 + 1e-9)
+            assert best * (1 - 1e-9) <= solution.objective_s <= 1.35 * best
 
-    def matched(chosen):
-        return any(
-            all(np.isfinite(delay[d, rb]) for d, rb in zip(chosen, order, strict=True))
-            for order in itertools.permutations(range(rbs), len(chosen))
-        )
 
-    def cost(chosen):
-        return sum(delay[d].min() for d in chosen)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    devices=st.integers(1, 12),
+    rbs=st.integers(1, 10),
+    frame=st.integers(1, 30),
+    load=st.floats(0, 0.6),
+    beta=st.sampled_from([0.0, 0.5, 20.0, 300.0]),
+    solver=st.sampled_from(["auto", "heuristic"]),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_frames_are_feasible_and_their_bound_is_proven(seed, devices, rbs, frame, load, beta, solver):
+    free = np.random.default_rng(seed).random((1, rbs)) >= load
+    instance = rrm.random_instance(seed, devices, rbs, free=free, sinr_min=beta)
+    solution = solve(instance, Options(frame=frame, solver=solver))
+    assert solution.feasible and passes(instance, solution)
+    assert solution.schedule.shape[1] == (frame if not solution.to_zigbee.all() else solution.schedule.shape[1])
 
-    kept = tuple(d for d in range(devices) if d not in refused)
-    feasible = [c for n in range(devices + 1) for c in itertools.combinations(range(devices), n) if matched(c)]
-    most = max(map(len, feasible))
-    assert matched(kept) and len(kept) == most
-    assert cost(kept) == pytest.approx(min(cost(c) for c in feasible if len(c) == most))
+
+def test_default_frames_reach_the_gap_asked_for():
+    for seed, (devices, rbs) in enumerate([(4, 12), (10, 25), (30, 12), (60, 40), (40, 90)]):
+        instance = rrm.random_instance(seed, devices, rbs)
+        solution = solve(instance)
+        assert passes(instance, solution)
+        assert solution.status == "optimal" and solution.gap <= 0.01 and not solution.to_zigbee.any()
+
+
+def test_frames_are_no_slower_than_literal():
+    for seed in range(4):
+        instance = rrm.random_instance(seed, 8, 20)
+        literal = solve(instance, Options(**EXACT))
+        assert solve(instance).lower_bound_s <= literal.objective_s  # each RB could be held throughout
+
+
+def test_one_device_alone_is_water_filling():
+    instance = rrm.random_instance(3, 1, 12, sinr_min=0.0)
+    alone = rrm.delays(instance, np.zeros(12, int))[0]
+    for options in (Options(frame=5), Options(**EXACT)):
+        solution = solve(instance, options)
+        assert solution.objective_s == pytest.approx(alone, rel=1e-6)
+        assert solution.lower_bound_s == pytest.approx(alone, rel=1e-6)
+
+
+def test_devices_alike_share_the_frame_evenly():
+    # 6 devices alike on 4 flat RBs: each holds 4/6 of an RB, at full power while it sends.
+    instance = rrm.make_instance(np.full((6, 4), 100.0), np.full(6, 1e6))
+    solution = solve(instance, Options(frame=30))
+    best = 1e6 / (180e3 * np.log2(101) * 4 / 6)
+    assert solution.objective_s == pytest.approx(best) and solution.lower_bound_s == pytest.approx(best)
+    assert [(solution.schedule == i).sum() for i in range(6)] == [20] * 6
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_easier_problem_is_never_proven_slower(mode):
+    instance = rrm.random_instance(9, 6, 12)
+    fewer = instance.free.copy()
+    fewer[0, :2] = False
+    base = solve(instance, Options(mode=mode))
+    for easier in (
+        dataclasses.replace(instance, p_max_w=2.0),
+        dataclasses.replace(instance, data_bits=instance.data_bits * 0.9),
+        dataclasses.replace(instance, sinr_min=0.0),
+    ):
+        assert solve(easier, Options(mode=mode)).lower_bound_s <= base.objective_s
+    assert base.lower_bound_s <= solve(dataclasses.replace(instance, free=fewer), Options(mode=mode)).objective_s
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_order_and_units_change_nothing_in_any_mode(mode):
+    instance, rng = rrm.random_instance(11, 8, 10), np.random.default_rng(0)
+    plain = solve(instance, Options(mode=mode))
+    devices, rbs = rng.permutation(8), rng.permutation(10)
+    moved = rrm.make_instance(instance.gain[devices][:, 0][:, rbs], instance.data_bits[devices])
+    scaled = dataclasses.replace(
+        instance,
+        gain=instance.gain * 1e-13,
+        noise_w=instance.noise_w * 1e-15,
+        p_max_w=instance.p_max_w * 1e-2,
+        data_bits=instance.data_bits * 1e3,
+        rb_bandwidth_hz=instance.rb_bandwidth_hz * 1e3,
+    )
+    for other in (solve(moved, Options(mode=mode)), solve(scaled, Options(mode=mode))):
+        assert other.lower_bound_s <= plain.objective_s * (1 + 1e-9)
+        assert plain.lower_bound_s <= other.objective_s * (1 + 1e-9)
+
+
+def test_same_instance_same_solution():
+    instance = rrm.random_instance(12, 9, 14)
+    for options in (Options(), Options(mode="literal")):
+        one, two = solve(instance, options), solve(instance, options)
+        np.testing.assert_array_equal(one.schedule, two.schedule)
+        np.testing.assert_array_equal(one.power_w, two.power_w)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_warm_start_where_little_changed(mode):
+    instance, rng = rrm.random_instance(13, 8, 20), np.random.default_rng(0)
+    first = solve(instance, Options(mode=mode, frame=None if mode == "literal" else 60))
+    data = instance.data_bits * rng.uniform(0.999, 1.001, 8)
+    changed = dataclasses.replace(instance, data_bits=data)
+    options = Options(mode=mode, frame=None if mode == "literal" else 60, gap=0.1)
+    again = solve(changed, options, warm=first)
+    assert passes(changed, again) and again.gap <= 0.1
+    assert again.iterations < solve(changed, options).iterations
+    other = rrm.random_instance(14, 5, 9)
+    unfitting = solve(other, Options(mode=mode), warm=first)  # of another size: it is left aside
+    assert passes(other, unfitting)
+
+
+def test_reference_path_agrees_in_frames_mode():
+    instance = rrm.random_instance(15, 5, 8)
+    core, gurobi = solve(instance, Options(frame=20)), solve(instance, Options(frame=20, solver="gurobi"))
+    assert gurobi.solver == "gurobi" and passes(instance, gurobi)
+    assert gurobi.lower_bound_s == pytest.approx(core.lower_bound_s, rel=1e-3)
+    with pytest.raises(SolverError, match="highs"):
+        solve(instance, Options(frame=20, solver="scip"))
+
+
+def test_frames_in_no_time_at_all():
+    instance = rrm.random_instance(16, 30, 20)
+    solution = solve(instance, Options(time_limit_s=1e-3, gap=1e-6))
+    assert passes(instance, solution) and solution.status == "time_limit"
+    assert solution.bound == "counting" or solution.certificate["fluid_bound_s"] > 0

@@ -32,22 +32,63 @@ def random_instance(seed: int, devices: int, rbs: int, **other) -> Instance:
     return make_instance(mean * rng.exponential(1, (devices, rbs)), rng.uniform(1e5, 2e6, devices), **other)
 
 
-def delays(instance: Instance, owner) -> np.ndarray:
-    """Delay of each device of a one-cell instance with even power; inf where beta is broken or no RB is held."""
-    result = []
+def fastest(snr, sinr_min: float) -> float:
+    """Largest sum of log2(1 + snr q) with sum of q at most 1 and SINR >= sinr_min on every RB, by bisection on the
+    water level; -inf where not all reach it."""
+    if sum(sinr_min / s for s in snr) > 1 + 1e-12:
+        return -np.inf
+
+    def powers(level):
+        return [max(sinr_min / s, level - 1 / s, 0.0) for s in snr]
+
+    low, high = 0.0, 1 + 1 / min(snr)
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(powers(middle)) < 1 else (low, middle)
+    return sum(np.log2(1 + s * q) for s, q in zip(snr, powers(low), strict=True))
+
+
+def delays(instance: Instance, schedule, even: bool = False) -> np.ndarray:
+    """Least delay of each device of a one-cell instance under a schedule [F, M] (device or -1), with the best power in
+    each slot, or evenly spread power; inf where beta is broken or no RB is held, 0 where there is nothing to send."""
+    schedule, result = np.atleast_2d(schedule), []
     for i, bits in enumerate(instance.data_bits):
-        held = [j for j, o in enumerate(owner) if o == i]
-        power = instance.p_max_w / max(len(held), 1)
-        noise = [instance.noise_w + instance.interference_w[0, j] for j in held]
-        sinr = [instance.gain[i, 0, j] * power / n for j, n in zip(held, noise, strict=True)]
-        rate = sum(instance.rb_bandwidth_hz * np.log2(1 + s) for s in sinr)
-        ok = held and min(sinr) >= instance.sinr_min and rate > 0
-        result.append(bits / rate if ok else 0.0 if bits == 0 and not held else np.inf)
+        rate = sum(_rate(instance, i, np.flatnonzero(slot == i), even) for slot in schedule) / len(schedule)
+        result.append(bits / rate if rate > 0 else 0.0 if bits == 0 and not (schedule == i).any() else np.inf)
     return np.array(result)
 
 
-def brute_force_s(instance: Instance, devices=None) -> float:
-    """Least largest delay over all assignments of the free RBs of a one-cell instance to ``devices`` (default all)."""
-    devices = range(len(instance.data_bits)) if devices is None else devices
-    choices = [(-1, *devices) if free else (-1,) for free in instance.free[0]]
-    return min(delays(instance, owner)[list(devices)].max() for owner in itertools.product(*choices))
+def brute_force_s(instance: Instance, devices=None, frame: int = 1, even: bool = False) -> float:
+    """Least largest delay over all schedules of the free RBs of a one-cell instance for ``devices`` (default all)."""
+    devices = list(range(len(instance.data_bits)) if devices is None else devices)
+    free = np.flatnonzero(instance.free[0])
+    if not len(free):
+        return np.inf if devices else 0.0
+    alone = np.array(
+        [[_rate(instance, i, free[list(_bits(held))], even) for held in range(2 ** len(free))] for i in devices]
+    )
+    owners = np.array(list(itertools.product(range(-1, len(devices)), repeat=len(free))), int)
+    weights = 2 ** np.arange(len(free))
+    slots = np.array([alone[d, ((owners == d) * weights).sum(axis=1)] for d in range(len(devices))]).T
+    best = np.inf
+    for chosen in itertools.combinations_with_replacement(range(len(slots)), frame):  # the order of slots is nothing
+        rate = slots[list(chosen)].sum(axis=0) / frame
+        if (rate > 0).all():
+            best = min(best, (instance.data_bits[devices] / rate).max())
+    return best
+
+
+def _bits(number: int):
+    return (bit for bit in range(number.bit_length()) if number >> bit & 1)
+
+
+def _rate(instance: Instance, device: int, rbs, even: bool) -> float:
+    """bit/s of a device on all of ``rbs``; -inf where it can't reach beta on all of them, 0 on none."""
+    noise = instance.noise_w + instance.interference_w[0, rbs]
+    snr = instance.gain[device, 0, rbs] * instance.p_max_w / noise
+    if not len(rbs):
+        return 0.0
+    if even:
+        sinr = snr / len(rbs)
+        return np.log2(1 + sinr).sum() * instance.rb_bandwidth_hz if (sinr >= instance.sinr_min).all() else -np.inf
+    return fastest(snr, instance.sinr_min) * instance.rb_bandwidth_hz
