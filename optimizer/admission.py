@@ -63,8 +63,13 @@ def _reach(usable: Bools, holders: list[list[int]]) -> Bools:
 def _grow(device: int, usable: Bools, holders: list[list[int]], full: Bools, capacity: int) -> Bools | None:
     """Give the device a slot, moving others if need be; None when done, else the RBs that were tried in vain."""
     seen = usable[device] & ~full
-    comes_from: dict[int, tuple[int, int | None]] = {int(rb): (device, None) for rb in np.flatnonzero(seen)}
-    queue = deque(comes_from)
+    rbs = np.flatnonzero(seen).tolist()
+    emptiest = min(rbs, key=lambda rb: len(holders[rb]), default=None)
+    if emptiest is not None and len(holders[emptiest]) < capacity:
+        holders[emptiest].append(device)
+        return None
+    comes_from: dict[int, tuple[int, int | None]] = {rb: (device, None) for rb in rbs}
+    queue = deque(rbs)
     while queue:
         rb = queue.popleft()
         if len(holders[rb]) < capacity:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.cell import Cell, CellResult
+from optimizer.cell import NO_SIGNAL, Cell, CellResult
+from optimizer.coupled import solve_coupled
 from optimizer.frames import Start, frame_length, solve_frames
 from optimizer.instance import Instance, Solution
 from optimizer.literal import solve_literal
+
+COUPLED_FRAME = 10  # slots
+_APART = 0.3  # of the time, for the cells without each other's interference
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,8 @@ class Part:
 
 def parts(instance: Instance, served: NDArray[np.bool_]) -> Iterator[Part]:
     """The cells that have devices with data among ``served`` [N]."""
-    snr, scale = instance.snr_per_w() * instance.p_max_w, instance.p_max_w / instance.rb_bandwidth_hz
+    snr = np.maximum(instance.snr_per_w() * instance.p_max_w, NO_SIGNAL)  # so that all can be divided by
+    scale = instance.p_max_w / instance.rb_bandwidth_hz
     for index in range(instance.shape[1]):
         devices = np.flatnonzero((instance.serving == index) & served & (instance.data_bits > 0))
         if devices.size:
@@ -37,13 +42,17 @@ def parts(instance: Instance, served: NDArray[np.bool_]) -> Iterator[Part]:
 
 
 def choose_frame(instance: Instance, served: NDArray[np.bool_]) -> int:
-    """Slots of the frame for frames mode: the longest that one of the cells wants."""
+    """Slots of the frame for frames mode: the longest that one of the cells wants; few where cells are coupled, since
+    the search for who disturbs whom grows with the frame."""
     lengths = [1]
     for part in parts(instance, served):
         devices, rbs = part.cell.shape
-        if rbs and (part.cell.most_parallel > 0).all():
+        if rbs and part.cell.usable.any(axis=1).all():
+            if instance.coupled:
+                lengths.append(max(2 * math.ceil(devices / rbs), COUPLED_FRAME))
+                continue
             least = max(2 * math.ceil(devices / rbs), 20)
-            lengths.append(frame_length(devices, rbs, part.cell.counting_bound_s(least), instance.slot_s))
+            lengths.append(frame_length(devices, rbs, part.cell.counting_bound_s(least, 1e-2), instance.slot_s))
     return max(lengths)
 
 
@@ -58,8 +67,11 @@ def attempt(
 ) -> Solution:
     """Solve for the devices that are not ``refused`` [N], with ``frame`` slots, 1 for literal mode.
 
-    Every cell must have room for its devices (``optimizer.admission``). The solution is unchecked.
+    Every cell must have room for its devices (``optimizer.admission``). The solution is unchecked. It is infeasible
+    only where coupled cells are and no way was found; ``to_zigbee`` then names the devices without which there was one.
     """
+    if instance.coupled:
+        return _attempt_coupled(instance, refused, frame, solver, gap, seconds_left)
     began = time.monotonic()
     n, c, m = instance.shape
     schedule, power = np.full((c, frame, m), -1, np.int32), np.zeros((c, frame, m))
@@ -94,6 +106,44 @@ def attempt(
         seconds=time.monotonic() - began,
         iterations=sum(r.iterations for r in results),
         certificate=_certificate(instance, cells, results, frame),
+    )
+
+
+def _attempt_coupled(
+    instance: Instance,
+    refused: NDArray[np.bool_],
+    frame: int,
+    solver: str,
+    gap: float,
+    seconds_left: Callable[[], float],
+) -> Solution:
+    began = time.monotonic()
+
+    def solve_apart(alone: Instance) -> Solution:
+        end = time.monotonic() + _APART * seconds_left()
+        return attempt(alone, np.zeros(len(refused), bool), frame, solver, gap, lambda: end - time.monotonic())
+
+    found = solve_coupled(instance, ~refused, solve_apart, gap, seconds_left)
+    left_out = np.zeros(len(refused), bool)
+    left_out[list(found.left_out)] = True
+    feasible = found.objective_s is not None
+    achieved = found.objective_s / found.lower_bound_s - 1 if feasible and found.lower_bound_s else 0.0
+    status = "optimal" if achieved <= gap else "time_limit" if found.timed_out else "feasible"
+    return Solution(
+        schedule=found.schedule,
+        power_w=found.power_w,
+        delay_s=np.where(refused | (not feasible), np.nan, found.delay_s),
+        to_zigbee=refused if feasible else left_out,
+        status=status if feasible else "infeasible",
+        objective_s=found.objective_s,
+        lower_bound_s=found.lower_bound_s if feasible else None,
+        gap=achieved if feasible else None,
+        bound=found.bound if feasible else "none",
+        solver="coupled search",
+        seconds=time.monotonic() - began,
+        iterations=found.iterations,
+        certificate=found.certificate if feasible else {},
+        infeasible_because=found.infeasible_because,
     )
 
 

@@ -14,6 +14,7 @@ from optimizer.power import together, water_fill
 
 Floats = NDArray[np.float64]
 LN2 = float(np.log(2.0))
+NO_SIGNAL = 1e-15  # SNR at full power up to which an RB is of no use to a device
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,11 @@ class Cell:
     @property
     def shape(self) -> tuple[int, int]:
         return self.snr.shape
+
+    @cached_property
+    def usable(self) -> NDArray[np.bool_]:
+        """[N, M]: the device reaches the SINR floor on the RB, alone on it at full power."""
+        return (self.snr >= self.sinr_min) & (self.snr > NO_SIGNAL)
 
     @cached_property
     def ranked_snr(self) -> Floats:
@@ -89,8 +95,11 @@ class Cell:
         more = np.where(reached | out_of_reach, 0, np.maximum(more, 1))
         return np.where(out_of_reach, frame * self.shape[1] + 1, full * frame + more.astype(np.int64))
 
-    def counting_bound_s(self, frame: int) -> float:
-        """The least delay at which the counts fit in the free RBs of a frame: no assignment can be faster."""
+    def counting_bound_s(self, frame: int, tolerance: float = 1e-10) -> float:
+        """The least delay at which the counts fit in the free RBs of a frame: no assignment can be faster.
+
+        At most the relative ``tolerance`` below it.
+        """
         capacity = frame * self.shape[1]
         least = float((self.work / self.best_rates[:, -1]).max())
         low, high = least * (1 - 1e-9), least
@@ -98,7 +107,7 @@ class Cell:
             low, high = high, high * 2
             if not np.isfinite(high):
                 return np.inf
-        while high / low - 1 > 1e-10:
+        while high / low - 1 > tolerance:
             middle = (low * high) ** 0.5
             low, high = (low, middle) if self.counts(middle, frame).sum() <= capacity else (middle, high)
         return low

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _ROUNDS = 20
-_TOLERANCE = 5e-4  # between the relaxation's own optimum and the bound that its prices prove
+_TOLERANCE = 1e-3  # between the relaxation's own optimum and the bound that its prices prove
 _FINE = 100  # slots of the frame in which RBs are counted for the first guess
 _PER_DEVICE = 8  # columns of a device, for its best RBs, to begin with and at most in a round
 
@@ -114,6 +114,8 @@ def share_program(
 
     ``power_limit`` [N]: of each device's sum of power * share, 1 by default.
     """
+    if time_limit_s <= 0:
+        return None
     (devices, rbs), count = cell.shape, len(columns)
     at, one = np.arange(count), np.ones(count)
     scale = float(np.median(cell.work))  # t in units in which work is of the order of one
@@ -152,7 +154,7 @@ def share_program(
 def _first_columns(cell: Cell) -> Columns:
     """The best RBs of each device, powered as if it held the number that counting alone gives it, or somewhat more."""
     devices, rbs = cell.shape
-    counts = cell.counts(cell.counting_bound_s(_FINE), _FINE) / _FINE
+    counts = cell.counts(cell.counting_bound_s(_FINE, 1e-2), _FINE) / _FINE
     best = np.argsort(-cell.snr, axis=1)
     parts, before = [], np.zeros(devices)
     for factor in (0.7, 1.0, 1.4, 2.0):

@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 _MANY = 4  # RBs at a time from which the mean power of the relaxation stands for the power in each slot
 _PASSES = 3  # of shares, rounding and scheduling, each with what the one before taught
 _ROUNDING_LIMIT_S = 60.0  # far more than the transportation problem ever takes
-_FINE_ENOUGH = 2e-4  # slowdown by rounding is known to this
+_FINE_ENOUGH = 4e-4  # slowdown by rounding is known to this
 SLOTS_PER_DEVICE = 250  # RB-slots of a frame per device from which rounding costs next to nothing
 SHORTEST, LONGEST = 20, 2000  # slots
 
@@ -313,7 +313,7 @@ def _greedy(cell: Cell, frame: int, delay_s: float) -> sp.csr_array | None:
 
 
 def _one_slot_each(cell: Cell, frame: int) -> sp.csr_array:
-    usable = np.repeat(cell.snr >= cell.sinr_min, min(frame, cell.shape[0]), axis=1)
+    usable = np.repeat(cell.usable, min(frame, cell.shape[0]), axis=1)
     match = maximum_bipartite_matching(sp.csr_array(usable), perm_type="column")
     rb = match // min(frame, cell.shape[0])
     return sp.coo_array((np.ones(len(rb), np.int64), (np.arange(len(rb)), rb)), cell.shape).tocsr()
