@@ -156,9 +156,8 @@ class Late:
         if self.devices:
             named = ", ".join(f"device {device}" for device in self.devices[:5])
             more = f" and {len(self.devices) - 5} more" if len(self.devices) > 5 else ""
-            texts.append(
-                f"cell {self.cell}: {named}{more} alone need more RB-slots for it than the {self.rb_slots} free"
-            )
+            need = "needs" if len(self.devices) == 1 else "need"
+            texts.append(f"cell {self.cell}: {named}{more} alone {need} more RB-slots than the {self.rb_slots} free")
         return texts
 
 

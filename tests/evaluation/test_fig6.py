@@ -154,3 +154,18 @@ def test_same_settings_same_files(tmp_path, capsys):
         "fig6.json", "fig6.md", "fig6_effects.svg", "fig6_latency.svg", "fig6_policies.svg"
     ]  # fmt: skip
     assert "fig6_policies.svg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("--tau=1.5", "tau"),
+        ("--seeds=0", "seeds"),
+        ("--slice=0", "slice"),
+        ("--demand=nan", "demand"),
+        ("--jobs=0", "jobs"),
+    ],
+)
+def test_wrong_use_is_named_at_once(option, named, tmp_path, capsys):
+    assert fig6.main(["--out", str(tmp_path), option]) == 2
+    assert f"links: {named}: " in capsys.readouterr().err

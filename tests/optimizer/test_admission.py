@@ -51,6 +51,11 @@ def test_two_crowds_are_told_apart():
     assert refusals == [Refusal(1, (0,), (0,)), Refusal(3, (2,), (1,))]
 
 
+def test_a_crowd_is_followed_from_holder_to_holder():
+    usable = np.array([[1, 1, 0], [0, 1, 1], [0, 0, 1], [1, 0, 0]], bool)
+    assert admit(usable, np.array([3.0, 2.0, 1.0, 4.0]), 1) == [Refusal(3, (0, 1, 2), (0, 1, 2))]
+
+
 def test_whoever_can_use_no_rb_stands_alone():
     usable = np.array([[False, False], [True, True]])
     assert admit(usable, np.array([1.0, 2.0]), 3) == [Refusal(0, (), ())]

@@ -11,10 +11,12 @@ import small_rrm as rrm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer import actions, diagnosis
+from optimizer import actions, diagnosis, reflexion
 from optimizer.actions import Setting, applicable, apply, as_json, find_conflicts, first_setting, solved_instance
 from optimizer.check import check
 from optimizer.instance import load_solution, save_solution, summary
+from optimizer.make_instance import make_instance
+from optimizer.parallel import capped
 from optimizer.reflexion import reflect, try_setting
 from optimizer.solve import Options, solve
 
@@ -273,9 +275,11 @@ def test_conflicts_and_actions_are_plain_json():
 # --- The loop ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_larger_delay_needs_no_new_solve():
-    instance = plausible([[3.0]], [1e6])
+def test_a_larger_delay_needs_no_new_solve(monkeypatch):
+    instance, solves, honest = plausible([[3.0]], [1e6]), [], reflexion.attempt
+    monkeypatch.setattr(reflexion, "attempt", lambda *given: solves.append(given) or honest(*given))
     solution = solve(instance, replace(LITERAL, max_delay_s=1.0))
+    assert len(solves) == 1
     assert solution.feasible and actions_of(solution) == ["solve", "larger_delay", "check"]
     first, larger, again = solution.reflexion
     assert first["before"] is None and first["after"]["lower_bound_s"] == pytest.approx(1e6 / (2 * B))
@@ -321,15 +325,22 @@ def test_the_least_frame_is_found():
 def test_the_frame_doubles_while_rounding_costs_the_deadline():
     instance = plausible([[9.0], [9.0]], [1e5, 2e5])  # in turns 1 : 2, no frame of 2 slots can do that
     best = 3e5 / (B * np.log2(10))
-    solution = solve(instance, Options(frame=2, longest_frame=12, max_delay_s=1.2 * best, longest_delay_s=1.2 * best))
+    options = Options(frame=2, longest_frame=12, max_delay_s=1.2 * best, longest_delay_s=1.2 * best)
+    solution = solve(instance, options)
     assert actions_of(solution) == ["solve", "longer_frame", "solve"]
+    assert solution.reflexion[1]["frame"] == 8  # of 4 slots, 2 and 3 would be needed
     assert solution.objective_s <= 1.2 * best and not solution.to_zigbee.any()
+    slow = solve(replace(instance, slot_s=1.2 * best / 3.5), options)
+    assert slow.reflexion[1]["frame"] == 3 and slow.objective_s <= 1.2 * best  # no longer than the deadline
 
 
 def test_out_of_reach_devices_do_not_shorten_the_frame_of_the_others():
     instance = plausible([[9.0]] * 5 + [[0.1]], [1e5] * 6)
     solution = solve(instance)
     np.testing.assert_array_equal(solution.to_zigbee, [False] * 5 + [True])
+    alone = solve(plausible([[9.0]] * 5, [1e5] * 5))
+    assert actions_of(solution) == ["admission", "solve"]
+    assert solution.schedule.shape == alone.schedule.shape and solution.objective_s == alone.objective_s
 
 
 def test_a_cap_on_parallel_rbs_is_kept_with_the_power_spread_anew():
@@ -340,6 +351,20 @@ def test_a_cap_on_parallel_rbs_is_kept_with_the_power_spread_anew():
     assert solution.objective_s == pytest.approx(1e6 / (B * rrm.fastest([12.0, 11.0], 0.5)))
     assert solution.status == "feasible" and solution.gap > 0.01  # the bound is that without the cap
     assert actions_of(solve(instance, replace(LITERAL, parallel_cap=4))) == ["solve"]
+
+
+@pytest.mark.parametrize("mode", ["literal", "frames"])
+def test_a_cap_holds_in_cells_that_disturb_each_other(mode):
+    instance = make_instance(6, 2, 12, 0.0, 1, coupled=True)
+    frame = 4 if mode == "frames" else None
+    solution = solve(instance, Options(mode=mode, frame=frame, parallel_cap=2, time_limit_s=1.0))
+    assert "cap_parallel" in actions_of(solution) and passes(instance, solution) and solution.feasible
+    held = [(slot == device).sum() for cell in solution.schedule for slot in cell for device in range(6)]
+    assert max(held) == 2
+    thinner = capped(instance, solution, 1, gap=0.01)
+    kept = thinner.schedule >= 0
+    assert kept.sum() < (solution.schedule >= 0).sum() and passes(instance, thinner)
+    np.testing.assert_array_equal(thinner.power_w[kept], solution.power_w[kept])  # no louder for the other cells
 
 
 @pytest.mark.parametrize("mode", ["literal", "frames"])
@@ -442,6 +467,22 @@ def test_cells_are_judged_each_for_itself():
     assert [step["to_zigbee"] for step in solution.reflexion if step["action"] == "admission"] == [[2], [1]]
     assert all("cell 1: device" in text for step in solution.reflexion for text in step.get("because", ()))
     assert passes(instance, solution)
+
+
+def test_what_is_proven_of_one_cell_is_not_said_of_another():
+    instance = replace(
+        plausible(np.ones((2, 2)), [1e6, 3e6]),
+        gain=np.full((2, 2, 1), 3e-14),
+        serving=np.array([0, 1]),
+        free=np.ones((2, 1), bool),
+        interference_w=np.zeros((2, 1)),
+    )
+    conflicts = tried(instance, replace(LITERAL, max_delay_s=1.0)).conflicts
+    assert [conflict.cell for conflict in conflicts] == [0, 1]
+    for conflict, bits in zip(conflicts, (1e6, 3e6), strict=True):
+        assert conflict.proven_s == pytest.approx(bits / (2 * B)) and conflict.reached_s == pytest.approx(
+            bits / (2 * B)
+        )
 
 
 def test_the_log_is_plain_json_with_certificates(tmp_path):
