@@ -46,6 +46,19 @@ _SOLVER_FLAGS = {
         default=None,
         help="don't send devices that can't be served to Zigbee: the instance is infeasible then",
     ),
+    "--max-delay": dict(dest="max_delay_s", type=float, metavar="S", help="a largest delay that must be met"),
+    "--longest-delay": dict(dest="longest_delay_s", type=float, metavar="S", help="up to which it may be raised"),
+    "--longest-frame": dict(dest="longest_frame", type=int, metavar="F", help="slots up to which a frame may grow"),
+    "--parallel-cap": dict(dest="parallel_cap", type=int, metavar="K", help="most RBs of a device in a slot"),
+    "--spare-rbs": dict(
+        dest="spare_rbs",
+        type=int,
+        metavar="K",
+        help="with --no-admission: RBs of a cell that may be taken from conventional users",
+    ),
+    "--sinr-waiver": dict(
+        dest="sinr_waiver_db", type=float, metavar="DB", help="with --no-admission: by how much beta may be waived"
+    ),
 }
 _EVALUATIONS = {
     "fig6": "latency against tau (the paper's Fig. 6)",
@@ -140,7 +153,9 @@ def _solve(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(summary(solution), indent=1))
     else:
-        _show_solution(solution, check(instance, solution), Console())
+        from optimizer.actions import solved_instance
+
+        _show_solution(solution, check(solved_instance(instance, solution), solution), Console())
     return DONE if solution.feasible else FAILED
 
 
@@ -190,11 +205,12 @@ def _options(arguments: argparse.Namespace) -> "Options":
 
 
 def _solved(instance: "Instance", options: "Options") -> "Solution":
+    from optimizer.program import SolverError
     from optimizer.solve import solve
 
     try:
         return solve(instance, options)
-    except ValueError as error:
+    except (ValueError, SolverError) as error:
         raise InputError(str(error)) from None
 
 
@@ -230,10 +246,23 @@ def _show_solution(solution: "Solution", findings: Iterable["Finding"], console:
         constraints.add_row(finding.constraint, word, f"{finding.slack:.6g}", escape(finding.detail))
     console.print(constraints)
     for number, step in enumerate(solution.reflexion, start=1):
-        told = [f"{key} {_brief(value)}" for key, value in step.items() if key not in ("action", "checked")]
-        console.print(f"step {number}: {escape(str(step.get('action', '')))}: {escape(', '.join(told))}")
+        console.print(f"step {number}: {escape(_step_text(step))}")
+        for reason in step.get("because", ()):
+            console.print(f"        because {escape(reason)}")
     for reason in solution.infeasible_because:
         console.print(f"infeasible: {escape(reason)}")
+
+
+def _step_text(step: Mapping) -> str:
+    """One step of reflexion on a line: what was changed, and what the solution is proven to be after it."""
+    apart = ("action", "because", "checked", "before", "after", "solver")
+    told = [f"{key} {_brief(value)}" for key, value in step.items() if key not in apart]
+    after = step.get("after")
+    if after and after["objective_s"] is not None:
+        told.append(
+            f"{_seconds(after['objective_s'])}, no faster than {_seconds(after['lower_bound_s'])} ({after['bound']})"
+        )
+    return f"{step['action']}: {', '.join(told)}"
 
 
 def _seconds(value: float | None) -> str:

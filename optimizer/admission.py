@@ -28,6 +28,8 @@ def admit(usable: Bools, cost: NDArray[np.float64], capacity: int) -> list[Refus
     cheapest on, each if the matching can still grow, keeps the largest number, and the cheapest of that number. Why one
     is refused is its circuit: itself and all whose slots alternating paths from it reach.
     """
+    if (usable.sum(axis=1) * capacity >= len(usable)).all():
+        return []  # each has room even if all others are on its RBs
     holders: list[list[int]] = [[] for _ in range(usable.shape[1])]
     full = np.zeros(usable.shape[1], bool)  # RBs from which no way to a free slot leads, now or later
     refused = []
