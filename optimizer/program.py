@@ -63,47 +63,64 @@ def solve_program(program: Program, solver: str, time_limit_s: float, gap: float
 def _highspy(program: Program, time_limit_s: float, gap: float) -> Outcome:
     import highspy
 
-    model, mip = highspy.HighsLp(), bool(program.integer.any())
+    model, mip = _highs_model(program), bool(program.integer.any())
+    deadline = time.monotonic() + time_limit_s
+    options = {"output_flag": False, "threads": 1, "mip_rel_gap": gap}
+    options |= {"mip_feasibility_tolerance": 1e-9, "primal_feasibility_tolerance": 1e-9} if mip else {}
+    known = highspy.HighsModelStatus
+    for method in _methods(program):
+        engine = highspy.Highs()
+        left = {"time_limit": max(deadline - time.monotonic(), 0.01)}
+        for name, value in (options | method | left).items():
+            engine.setOptionValue(name, value)
+        if engine.passModel(model) == highspy.HighsStatus.kError:
+            raise SolverError("HiGHS refused the model: a coefficient is not finite or out of its range")
+        engine.run()
+        status = engine.getModelStatus()
+        if status in (known.kOptimal, known.kTimeLimit, known.kInterrupt):
+            break
+    found, solution = engine.getInfo(), engine.getSolution()
+    feasible = found.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    values = np.array(solution.col_value) if feasible else None
+    duals = np.array(solution.row_dual) if solution.dual_valid and not mip else None
+    if status == known.kOptimal:
+        bound = found.mip_dual_bound if mip else found.objective_function_value
+        return Outcome("optimal", values, duals, bound, "highs")
+    if status in (known.kTimeLimit, known.kInterrupt):
+        if mip:
+            return Outcome("feasible" if feasible else "time_limit", values, None, found.mip_dual_bound, "highs")
+        return Outcome("time_limit", None, None, -np.inf, "highs")
+    if status in (known.kInfeasible, known.kUnboundedOrInfeasible):
+        return Outcome("infeasible", None, None, np.inf, "highs")  # nothing here is unbounded
+    raise SolverError(f"HiGHS ended without an answer: {engine.modelStatusToString(status)}")
+
+
+def _methods(program: Program) -> tuple[dict, ...]:
+    """HiGHS's options in the order in which they are tried, until one gives an answer.
+
+    Measured: on small linear programs the primal simplex without presolve takes half of the default's time, but fails
+    now and then; on larger ones the interior point method, with crossover, takes a third.
+    """
+    if program.integer.any():
+        return ({},)
+    small = {"simplex_strategy": 4, "presolve": "off"}
+    return (small if len(program.cost) < SIMPLEX_SIZE else {"solver": "ipm"}, {})
+
+
+def _highs_model(program: Program):
+    import highspy
+
+    model = highspy.HighsLp()
     model.num_row_, model.num_col_ = program.matrix.shape
     model.col_cost_, model.col_lower_, model.col_upper_ = program.cost, program.lower, program.upper
     model.row_lower_, model.row_upper_ = program.row_lower, program.row_upper
     model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
     model.a_matrix_.start_, model.a_matrix_.index_ = program.matrix.indptr, program.matrix.indices
     model.a_matrix_.value_ = program.matrix.data
-    if mip:
+    if program.integer.any():
         kinds = highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger
         model.integrality_ = [kinds[whole] for whole in program.integer.astype(int)]
-    engine = highspy.Highs()
-    options = {"output_flag": False, "threads": 1, "time_limit": float(time_limit_s), "mip_rel_gap": gap}
-    options |= {"mip_feasibility_tolerance": 1e-9, "primal_feasibility_tolerance": 1e-9} if mip else {}
-    # Measured: on small programs the primal simplex without presolve takes half of the default's time, on larger ones
-    # the interior point method (with crossover) a third.
-    small, large = {"simplex_strategy": 4, "presolve": "off"}, {"solver": "ipm"}
-    method = {} if mip else small if len(program.cost) < SIMPLEX_SIZE else large
-    for name, value in (options | method).items():
-        engine.setOptionValue(name, value)
-    if engine.passModel(model) == highspy.HighsStatus.kError:
-        raise SolverError("HiGHS refused the model: a coefficient is not finite or out of its range")
-    engine.run()
-    found, status = engine.getInfo(), engine.getModelStatus()
-    solution = engine.getSolution()
-    feasible = found.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-    values = np.array(solution.col_value) if feasible else None
-    duals = np.array(solution.row_dual) if solution.dual_valid and not mip else None
-    bound = (
-        found.mip_dual_bound
-        if mip
-        else found.objective_function_value
-        if status == highspy.HighsModelStatus.kOptimal
-        else -np.inf
-    )
-    if status == highspy.HighsModelStatus.kOptimal:
-        return Outcome("optimal", values, duals, bound, "highs")
-    if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
-        return Outcome("infeasible", None, None, np.inf, "highs")  # nothing here is unbounded
-    if status in (highspy.HighsModelStatus.kTimeLimit, highspy.HighsModelStatus.kInterrupt):
-        return Outcome("feasible" if feasible and mip else "time_limit", values, duals, bound, "highs")
-    raise SolverError(f"HiGHS ended without an answer: {engine.modelStatusToString(status)}")
+    return model
 
 
 def solve_with_pyomo(program: Program, solver: str, time_limit_s: float, gap: float = 1e-6) -> Outcome:
