@@ -57,6 +57,13 @@ class ScenarioConfig:
 class DecisionConfig:
     """When a cell's sensors use 6G and when Zigbee."""
 
+    policy: str = _key(
+        "tau",
+        "`tau`: predicted load against tau; `delay`: the path with the smaller predicted delay, the forecast's "
+        "uncertainty counted in.",
+        choices=("tau", "delay"),
+    )
+    mixed: bool = _key(False, "Some sensors of a 6G cell over Zigbee where that lowers the cell's largest delay.")
     tau: float = _key(
         0.7, "Threshold of predicted load, share of capacity: below it 6G, else Zigbee.", minimum=0.0, maximum=1.0
     )
@@ -178,6 +185,10 @@ def _section(kind: type, name: str, values: object, path: str, environment: Mapp
 
 def _parse(key: dataclasses.Field, text: str, where: str):
     """An environment variable's text as the key's type."""
+    if key.type is bool:
+        if text.lower() not in ("true", "false"):
+            raise ConfigError(f"{where}: {text!r} must be true or false")
+        return text.lower() == "true"
     try:
         return key.type(text)
     except ValueError:

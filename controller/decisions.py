@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class CellForecast:
     """Forecast of one cell. Loads are shares of capacity; ``decision_load`` is what is compared with tau: the largest
-    of the present slot's load, where it has been observed, and the predicted means over the retrieval window."""
+    of the present slot's load, where it has been observed, and the predicted means over the retrieval window.
+    quantiles [9, slots]: levels ``predictor.QUANTILES``, from the slot in progress on; None without a forecast."""
 
     cell_id: str
     latest_load: float
@@ -29,19 +30,28 @@ class CellForecast:
     decision_load: float
     observed_slots: int
     note: str
+    quantiles: np.ndarray | None = None
 
 
-def forecast_cell(model: str, history: np.ndarray, horizon: int) -> tuple[np.ndarray, str]:
-    """In a worker process: mean [horizon] and note for one cell's history [T]."""
+def forecast_cell(model: str, history: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """In a worker process: mean [horizon], quantiles [9, horizon] and note for one cell's history [T]."""
     forecast = forecaster(model).forecast(history[None, :], horizon)
-    return forecast.mean[0], forecast.notes[0]
+    return forecast.mean[0], forecast.quantiles[0], forecast.notes[0]
 
 
 class Decisions:
     """Forecasts and decisions by cell, computed again only for cells with new telemetry."""
 
-    def __init__(self, config: Config, history: LoadHistory, workers: Workers, now_s: Callable[[], float]):
+    def __init__(
+        self,
+        config: Config,
+        resource_blocks: Mapping[str, int],
+        history: LoadHistory,
+        workers: Workers,
+        now_s: Callable[[], float],
+    ):
         self._config = config
+        self._resource_blocks = resource_blocks
         self._history = history
         self._workers = workers
         self._now_s = now_s
@@ -54,6 +64,16 @@ class Decisions:
         """Telemetry of this cell has come in."""
         self._samples[cell_id] += 1
         self.new_sample.set()
+
+    @property
+    def slot_s(self) -> int:
+        """Length of a slot of load."""
+        return self._history.slot_s
+
+    @property
+    def slot_left_s(self) -> float:
+        """Seconds until the slot in progress ends, above 0."""
+        return self.slot_s - self._now_s() % self.slot_s
 
     def fresh(self, cell_id: str) -> bool:
         """Whether telemetry of this cell reaches up to now: its newest sample is of this slot or the one before."""
@@ -79,20 +99,32 @@ class Decisions:
         present = history[-1:][np.isfinite(history[-1:])]
         model, horizon = self._config.forecast.model, self._config.decision.window_slots
         past = history if len(present) else history[:-1]
-        mean, note = await self._workers.run(forecast_cell, model, past, horizon)
+        mean, quantiles, note = await self._workers.run(forecast_cell, model, past, horizon)
         decision_load = float(max([*present, *mean]))
         if not self.fresh(cell):
             old = f"the newest telemetry is {len(history) - 1 - observed[-1]} slots old"
             note = f"{old}; {note}" if note else old
         return CellForecast(
-            cell, float(history[observed[-1]]), tuple(map(float, mean)), decision_load, len(observed), note
+            cell,
+            float(history[observed[-1]]),
+            tuple(map(float, mean)),
+            decision_load,
+            len(observed),
+            note,
+            np.hstack([np.tile(present, (len(quantiles), 1)), quantiles]),
         )
 
     async def decide(self, cell_ids: Sequence[str]) -> tuple[dict[str, CellForecast], dict[str, Decision]]:
-        """Forecasts and decisions for these cells, as of now."""
+        """Forecasts and decisions by load for these cells, as of now.
+
+        Under policy "delay", which needs a retrieval's demands, a cell may use 6G as long as its load leaves an RB.
+        """
         forecasts = await self.forecast(cell_ids)
-        loads = {cell: forecasts[cell].decision_load for cell in cell_ids}
-        decisions = decide(loads, self._config.decision.tau)
+        decisions = {}
+        for cell in cell_ids:
+            least_free = 1 - 1 / self._resource_blocks[cell]
+            tau = self._config.decision.tau if self._config.decision.policy == "tau" else least_free
+            decisions |= decide({cell: forecasts[cell].decision_load}, tau)
         self.latest.update(decisions)
         return forecasts, decisions
 

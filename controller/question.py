@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -14,12 +15,14 @@ from agents.areas import sensors_in
 from controller import answer, messages
 from controller.config import Config
 from controller.control_plane import ControlPlane, ControlPlaneError
-from controller.decisions import Decisions
-from controller.rrm import CellPlan, plan_cell
+from controller.decisions import CellForecast, Decisions
+from controller.rrm import CellPlan, plan_cell, plan_mixed, predict_delays
 from controller.workers import Workers
 from optimizer.convertor import Grant
+from optimizer.decision import Decision, decide, decide_by_delay
 from optimizer.solve import Options
 from optimizer.zigbee import zigbee_delays
+from predictor import QUANTILES
 from proto import query_pb2
 from twin.path import Path
 from twin.retrieval import Demand, FetchResult, Retriever, demands
@@ -158,10 +161,13 @@ class Answerer:
         with stages.stage("forecast and decision"):
             # All cells are forecast: other cells' users are the interference of this one's.
             forecasts, decisions = await self._decisions.decide([cell.id for cell in self._scenario.cells])
+            loads = {cell: forecast.decision_load for cell, forecast in forecasts.items()}
+            if self._config.decision.policy == "delay":
+                chosen = (self._by_delay(cell, by_cell[cell], forecasts[cell], loads) for cell in by_cell)
+                decisions = decisions | dict(zip(by_cell, await asyncio.gather(*chosen), strict=True))
         tau = self._config.decision.tau
         emit(query_pb2.AskEvent(forecasts=messages.forecasts(self._config, [forecasts[cell] for cell in by_cell])))
         emit(query_pb2.AskEvent(decisions=messages.decisions({cell: decisions[cell] for cell in by_cell}, tau)))
-        loads = {cell: forecast.decision_load for cell, forecast in forecasts.items()}
         sixg = [cell for cell in by_cell if decisions[cell].path is Path.SIXG]
         with stages.stage("RRM"):
             solved = await asyncio.gather(*(self._solve(by_cell[cell], loads) for cell in sixg))
@@ -171,19 +177,37 @@ class Answerer:
             for sensor, grant in result.grants.items():
                 ways[sensor] = _sixg_way(by_cell[cell][sensor], cell, grant)
         for cell, demand_of in by_cell.items():
-            ways |= _zigbee_ways(cell, [d for d in demand_of.values() if d.sensor_id not in ways])
+            rest = [d for d in demand_of.values() if d.sensor_id not in ways]
+            ways |= await asyncio.to_thread(_zigbee_ways, cell, rest)
         return ways
 
-    async def _solve(self, demand_of: Mapping[str, Demand], loads: Mapping[str, float]) -> CellPlan:
-        options = Options(
-            mode=self._config.optimizer.mode,
-            solver=self._config.optimizer.solver,
-            time_limit_s=self._config.optimizer.time_limit_s,
-            gap=self._config.optimizer.gap,
+    async def _by_delay(
+        self, cell: str, demand_of: Mapping[str, Demand], forecast: CellForecast, loads: Mapping[str, float]
+    ) -> Decision:
+        """The decision of policy "delay"."""
+        if forecast.quantiles is None:
+            return decide({cell: math.nan}, self._config.decision.tau)[cell]
+        levels, sixg_s, zigbee_s = await self._workers.run(
+            predict_delays,
+            self._scenario,
+            cell,
+            _sizes(demand_of),
+            dict(loads),
+            forecast.quantiles,
+            QUANTILES,
+            self._options(),
+            self._decisions.slot_left_s,
+            self._decisions.slot_s,
         )
-        # A demand in which no reading is expected is still a request to be sent.
-        sizes = {sensor: max(demand.bytes, 1) for sensor, demand in demand_of.items()}
-        return await self._workers.run(plan_cell, self._scenario, sizes, dict(loads), options)
+        return decide_by_delay({cell: loads[cell]}, {cell: sixg_s}, {cell: zigbee_s}, levels)[cell]
+
+    def _options(self) -> Options:
+        settings = self._config.optimizer
+        return Options(mode=settings.mode, solver=settings.solver, time_limit_s=settings.time_limit_s, gap=settings.gap)
+
+    async def _solve(self, demand_of: Mapping[str, Demand], loads: Mapping[str, float]) -> CellPlan:
+        plan = plan_mixed if self._config.decision.mixed else plan_cell
+        return await self._workers.run(plan, self._scenario, _sizes(demand_of), dict(loads), self._options())
 
     async def _open(self, ways: Mapping[str, Way], emit: Emit, stages: Stages) -> None:
         """Routes first, confirmed by barrier, then grants; only then may data move."""
@@ -273,6 +297,11 @@ def wanted_intervals(data_plan: DataPlan, scenario: Scenario) -> list[tuple[str,
         for item in data_plan.items
         for sensor in sensors_in(scenario, item.type, item.area)
     ]
+
+
+def _sizes(demand_of: Mapping[str, Demand]) -> dict[str, int]:
+    """Bytes by sensor; a demand in which no reading is expected is still a request to be sent."""
+    return {sensor: max(demand.bytes, 1) for sensor, demand in demand_of.items()}
 
 
 def _sixg_way(demand: Demand, cell: str, grant: Grant) -> Way:

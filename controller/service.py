@@ -69,7 +69,8 @@ class Service:
         self.workers = workers
         self.history = LoadHistory(tuple(scenario.cell), slots=config.forecast.history_slots)
         self.plane = ControlPlane(Wiring(scenario), config.openflow.timeout_s)
-        self.decisions = Decisions(config, self.history, self.workers, clock.now_s)
+        resource_blocks = {cell.id: cell.resource_blocks for cell in self.scenario.cells}
+        self.decisions = Decisions(config, resource_blocks, self.history, self.workers, clock.now_s)
         self.clock = clock
         self.store = store
 

@@ -61,6 +61,13 @@ def test_a_bad_environment_variable_is_named():
         load_config(None, {"LINKS_DECISION_TAU": "x"})
 
 
+def test_booleans_in_the_environment():
+    assert load_config(None, {"LINKS_DECISION_MIXED": "true"}).decision.mixed is True
+    assert load_config(None, {"LINKS_DECISION_MIXED": "False"}).decision.mixed is False
+    with pytest.raises(ConfigError, match="LINKS_DECISION_MIXED: 'yes' must be true or false"):
+        load_config(None, {"LINKS_DECISION_MIXED": "yes"})
+
+
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "none.toml", {})

@@ -1,6 +1,7 @@
 """The whole service over gRPC, with real edge storage on loopback; switches and radio keep what they are told."""
 
 import asyncio
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -9,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from loopback_city import NOW, running
 
+from controller.config import Config, DecisionConfig, OpenFlowConfig, RetrievalConfig
 from controller.flows import desired_flows
 from proto import (
     control_pb2,
@@ -101,6 +103,24 @@ async def test_load_decides_the_path_and_telemetry_moves_routes(tmp_path):
         assert all((t.path == Path.ZIGBEE.value) == (t.cell_id == crowded) for t in transfers)
 
 
+async def test_policy_delay_decides_by_predicted_delay(tmp_path):
+    config = replace(Config(), decision=DecisionConfig(policy="delay", mixed=True, tau=0.0))
+    async with running(tmp_path, config=config) as city:
+        full = city.scenario.cells[0].id
+        await city.publish(3.0, [full])  # with the 0.3 before, 1.65 in the mean
+        events = await ask(city)
+        (decided,) = [event.decisions for event in events if event.HasField("decisions")]
+        assert len(decided.cells) > 1 and all("predicted delay on 6G" in cell.why for cell in decided.cells)
+        paths = {cell.cell_id: cell.path for cell in decided.cells}
+        assert paths.pop(full) == Path.ZIGBEE.value and set(paths.values()) == {Path.SIXG.value}
+        assert not events[-1].result.failed_sensors
+        # Routes of a cell that leaves resource blocks stay on 6G, whatever tau says.
+        assert {city.service.plane.routes[t.sensor_id].value for t in events[-1].result.transfers} == {
+            Path.SIXG.value,
+            Path.ZIGBEE.value,
+        }
+
+
 async def test_silence_moves_no_routes(tmp_path):
     async with running(tmp_path) as city:
         await ask(city)
@@ -125,10 +145,6 @@ async def test_without_telemetry_a_cell_gets_zigbee_and_it_is_said(tmp_path):
 
 
 async def test_a_sensor_that_is_gone_is_named_and_the_rest_is_kept(tmp_path):
-    from dataclasses import replace
-
-    from controller.config import Config, RetrievalConfig
-
     config = replace(Config(), retrieval=RetrievalConfig(stall_timeout_s=1.0))
     async with running(tmp_path, config=config) as city:
         gone = next(sensor for sensor in city.scenario.sensors if sensor.type == "humidity")
@@ -177,10 +193,6 @@ async def test_a_deadline_is_kept(tmp_path):
 
 
 async def test_without_a_controller_the_question_fails_with_the_reason(tmp_path):
-    from dataclasses import replace
-
-    from controller.config import Config, OpenFlowConfig
-
     config = replace(Config(), openflow=OpenFlowConfig(timeout_s=0.2))
     async with running(tmp_path, config=config, controller=False) as city:
         with pytest.raises(grpc.aio.AioRpcError, match="ryu-manager controller/ryu_app.py") as caught:
