@@ -7,27 +7,27 @@ import numpy as np
 import pytest
 from small_rrm import make_instance, random_instance
 
-from evaluation import fig6
+from evaluation import fig6, fig6_model
 
-SMALL = fig6.Settings(seeds=1, retrievals=1, taus=(0.0, 0.5, 1.0), forecasters=("persistence",))
+SMALL = fig6_model.Settings(seeds=1, retrievals=1, taus=(0.0, 0.5, 1.0), forecasters=("persistence",))
 
 
 @pytest.fixture(scope="module")
 def runs():
-    return {name: [retrievals] for name, retrievals in fig6.run_seed(SMALL, 3).items()}
+    return {name: [retrievals] for name, retrievals in fig6_model.run_seed(SMALL, 3).items()}
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
 def test_backlog_by_hand():
-    load = fig6.with_backlog(np.array([[0.5, 1.4, 0.9, 0.2, 0.1]]))
+    load = fig6_model.with_backlog(np.array([[0.5, 1.4, 0.9, 0.2, 0.1]]))
     assert load[0] == pytest.approx([0.5, 1.4, 1.3, 0.5, 0.1])
 
 
 def test_backlog_loses_no_demand():
     offered = np.random.default_rng(0).uniform(0, 1.8, (4, 200))
-    load = fig6.with_backlog(offered)
+    load = fig6_model.with_backlog(offered)
     served = np.minimum(load, 1.0)
     waiting = load[:, -1] - served[:, -1]
     assert served.sum(axis=1) + waiting == pytest.approx(offered.sum(axis=1))
@@ -35,25 +35,25 @@ def test_backlog_loses_no_demand():
 
 def test_usable_rbs():
     loads = np.array([0.0, 0.5, 0.9, 0.99, 1.0, 3.0])
-    assert fig6.usable_rbs(loads, 25, 1.0).tolist() == [25, 12, 2, 0, 0, 0]
-    assert fig6.usable_rbs(loads, 25, 0.24).tolist() == [6, 6, 2, 0, 0, 0]
-    assert fig6.usable_rbs(loads, 25, 0.001).tolist() == [1, 1, 1, 0, 0, 0]
+    assert fig6_model.usable_rbs(loads, 25, 1.0).tolist() == [25, 12, 2, 0, 0, 0]
+    assert fig6_model.usable_rbs(loads, 25, 0.24).tolist() == [6, 6, 2, 0, 0, 0]
+    assert fig6_model.usable_rbs(loads, 25, 0.001).tolist() == [1, 1, 1, 0, 0, 0]
 
 
 def test_lone_device_connects_as_the_detection_probability_says():
     """Alone, it needs k preambles with probability p_k (1 - p_1) .. (1 - p_(k-1)), p_i = 1 - exp(-i)."""
     rng = np.random.default_rng(0)
-    rounds = [fig6.access_delays_s(1, 0.0, rng) for _ in range(2000)]
+    rounds = [fig6_model.access_delays_s(1, 0.0, rng) for _ in range(2000)]
     sent = np.array([sent[0] for _, sent in rounds])
     assert (sent == 1).mean() == pytest.approx(1 - math.exp(-1), abs=0.04)
     assert (sent <= 2).mean() == pytest.approx(1 - math.exp(-1) * math.exp(-2), abs=0.03)
     first = [delay[0] for delay, number in rounds if number[0] == 1]
-    assert fig6.SETUP_S <= min(first) and max(first) <= fig6.SETUP_S + fig6.OPPORTUNITY_S
+    assert fig6_model.SETUP_S <= min(first) and max(first) <= fig6_model.SETUP_S + fig6_model.OPPORTUNITY_S
 
 
 def test_more_devices_take_longer_to_connect():
     rng = np.random.default_rng(0)
-    last = [np.mean([fig6.access_delays_s(n, 0.0, rng)[0].max() for _ in range(20)]) for n in (1, 12, 100, 400)]
+    last = [np.mean([fig6_model.access_delays_s(n, 0.0, rng)[0].max() for _ in range(20)]) for n in (1, 12, 100, 400)]
     assert last == sorted(last) and last[3] > last[0] + 0.05
 
 
@@ -61,34 +61,34 @@ def test_even_power_by_hand():
     """Two devices, two RBs, two slots: alone on both RBs with half the power each, then an RB each with all of it."""
     snr = np.array([[8.0, 6.0], [3.0, 1.0]])
     schedule = np.array([[0, 0], [0, 1]])
-    rates = fig6.even_power_rates(schedule, snr, 0.5)
+    rates = fig6_model.even_power_rates(schedule, snr, 0.5)
     assert rates == pytest.approx([(np.log2(5) + np.log2(4) + np.log2(9)) / 2, np.log2(2) / 2])
     # with beta 3.5 the first device leaves out its weaker RB of the first slot, and the second device has none
-    assert fig6.even_power_rates(schedule, snr, 3.5) == pytest.approx([np.log2(9), 0.0])
+    assert fig6_model.even_power_rates(schedule, snr, 3.5) == pytest.approx([np.log2(9), 0.0])
 
 
 def test_baselines_of_a_lone_device():
     """It holds all RBs in every slot, under every rule."""
     instance = make_instance([[4.0, 4.0]], [1e6])
     expected = 1e6 / (2 * 180e3 * np.log2(3))
-    for scheme in fig6.BASELINES:
-        assert fig6.baseline_delay_s(instance, scheme, np.random.default_rng(0)) == pytest.approx(expected)
+    for scheme in fig6_model.BASELINES:
+        assert fig6_model.baseline_delay_s(instance, scheme, np.random.default_rng(0)) == pytest.approx(expected)
     with pytest.raises(ValueError, match="unknown"):
-        fig6.baseline_delay_s(instance, "best", np.random.default_rng(0))
+        fig6_model.baseline_delay_s(instance, "best", np.random.default_rng(0))
 
 
 def test_equal_shares_by_hand():
     """Two devices take turns on one RB: each is served half of the time."""
     instance = make_instance([[3.0], [1.0]], [180e3, 180e3])
-    assert fig6.baseline_delay_s(instance, "equal", np.random.default_rng(0)) == pytest.approx(2.0)
+    assert fig6_model.baseline_delay_s(instance, "equal", np.random.default_rng(0)) == pytest.approx(2.0)
 
 
-@pytest.mark.parametrize("scheme", fig6.BASELINES)
+@pytest.mark.parametrize("scheme", fig6_model.BASELINES)
 @pytest.mark.parametrize("seed", range(4))
 def test_no_baseline_beats_the_certified_bound(scheme, seed):
     instance = random_instance(seed, 4, 6)
-    bound = fig6.solve(instance, fig6.SOLVER).lower_bound_s
-    assert fig6.baseline_delay_s(instance, scheme, np.random.default_rng(0)) >= bound * (1 - 1e-9)
+    bound = fig6_model.solve(instance, fig6_model.SOLVER).lower_bound_s
+    assert fig6_model.baseline_delay_s(instance, scheme, np.random.default_rng(0)) >= bound * (1 - 1e-9)
 
 
 def test_spread_of_constant_latency():
@@ -122,7 +122,7 @@ def test_certified_bound_is_below_every_6g_delay(runs):
         cells = [cell for each in variant[0] for cell in each if "links" in cell.sixg]
         assert cells
         for cell in cells:
-            for scheme in ("links", "waits", *fig6.BASELINES):
+            for scheme in ("links", "waits", *fig6_model.BASELINES):
                 if scheme in cell.sixg:
                     assert min(cell.sixg["bound"], cell.zigbee_s) <= cell.sixg[scheme] * (1 + 1e-9)
             assert all(ratio >= 1 - 1e-9 for ratio in cell.over_bound.values())
