@@ -92,7 +92,7 @@ class OptimizerConfig:
     )
     solver: str = _key(
         "auto",
-        "`auto` is HiGHS; `gurobi` and `scip` (literal mode) through Pyomo; `heuristic` solves no program.",
+        "`auto` is HiGHS; `gurobi` and `scip` go through Pyomo; `heuristic` solves no program.",
         choices=("auto", "highs", "gurobi", "scip", "heuristic"),
     )
     time_limit_s: float = _key(2.0, "Per cell; the best solution so far is used, with its proven gap.", minimum=0.01)

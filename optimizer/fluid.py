@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from optimizer.cell import LN2, Cell
 from optimizer.power import water_fill
-from optimizer.program import Program, SolverError, solve_program
+from optimizer.program import Program, solve_program
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,12 +47,13 @@ class Columns:
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """speed: the least rate over work, in 1/s. shares: of each column. mu, nu [N]: prices of rate and of mean power."""
+    """speed: the least rate over work, in 1/s. shares: of each column. mu, nu [N]: prices of rate and of mean power,
+    None from a solver that gives none."""
 
     speed: float
     shares: Floats
-    mu: Floats
-    nu: Floats
+    mu: Floats | None
+    nu: Floats | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +108,8 @@ def columns_rate(cell: Cell, columns: Columns) -> Floats:
     return np.log2(1 + cell.snr[columns.device, columns.rb] * columns.power)
 
 
-def share_program(
-    cell: Cell, columns: Columns, rate: Floats, solver: str, time_limit_s: float, power_limit: Floats | None = None
-) -> Mix | None:
-    """The best mix of the columns; None when time ran out.
-
-    ``power_limit`` [N]: of each device's sum of power * share, 1 by default.
-    """
+def share_program(cell: Cell, columns: Columns, rate: Floats, solver: str, time_limit_s: float) -> Mix | None:
+    """The best mix of the columns; None when time ran out."""
     if time_limit_s <= 0:
         return None
     (devices, rbs), count = cell.shape, len(columns)
@@ -127,13 +123,12 @@ def share_program(
         ),
         shape=(2 * devices + rbs, count + 1),
     )
-    limit = np.concatenate([np.ones(rbs), np.ones(devices) if power_limit is None else power_limit])
     outcome = solve_program(
         Program(
             cost=np.append(np.zeros(count), -1.0),
             matrix=matrix,
             row_lower=np.concatenate([np.zeros(devices), np.full(devices + rbs, -np.inf)]),
-            row_upper=np.concatenate([np.full(devices, np.inf), limit]),
+            row_upper=np.concatenate([np.full(devices, np.inf), np.ones(rbs + devices)]),
             lower=np.zeros(count + 1),
             upper=np.full(count + 1, np.inf),
             integer=np.zeros(count + 1, bool),
@@ -143,12 +138,11 @@ def share_program(
     )
     if outcome.status != "optimal":
         return None
+    speed, shares = outcome.values[-1] / scale, np.maximum(outcome.values[:-1], 0.0)
     if outcome.duals is None:
-        raise SolverError(f"{outcome.solver} gives no prices, which frames mode is built on: choose solver 'highs'")
+        return Mix(speed, shares, None, None)
     prices = np.abs(outcome.duals)
-    return Mix(
-        outcome.values[-1] / scale, np.maximum(outcome.values[:-1], 0.0), prices[:devices], prices[devices + rbs :]
-    )
+    return Mix(speed, shares, prices[:devices], prices[devices + rbs :])
 
 
 def _first_columns(cell: Cell) -> Columns:

@@ -69,7 +69,8 @@ def solve_frames(
             return best
     limit = seconds_left()
     # Half of the time for the bound, a part of the rest for the shares: rounding and scheduling need theirs.
-    fluid = solve_fluid(cell, counting, solver, lambda: seconds_left() - limit / 2)
+    pricing = "highs" if solver in ("auto", "scip") else solver  # Pyomo's SCIP gives no prices
+    fluid = solve_fluid(cell, counting, pricing, lambda: seconds_left() - limit / 2)
     best = best and _result(cell, start.schedule, fluid, counting, "warm start", False)
     columns, lag = _slot_columns(cell, fluid), np.ones(len(cell.work))
     for _ in range(1 if solver == "heuristic" else _PASSES):

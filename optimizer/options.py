@@ -13,8 +13,9 @@ MODES = ("frames", "literal")
 class Options:
     """mode: "frames" (RBs are shared over the slots of a frame) or "literal" (each RB is one device's throughout).
 
-    solver: "auto" and "highs" are HiGHS; "gurobi" and "scip" (literal mode only) go through Pyomo; "heuristic" solves
-    no program. frame: slots of the frame; None: as long as rounding needs. gap: relative, at which to stop.
+    solver: "auto" and "highs" are HiGHS; "gurobi" and "scip" go through Pyomo (SCIP's bound of frames mode is HiGHS's);
+    "heuristic" solves no program. frame: slots of the frame; None: as long as rounding needs. gap: relative, at which
+    to stop.
 
     What the answer must meet besides the instance: max_delay_s, the largest delay allowed; parallel_cap, the most RBs
     that a device may use in a slot.

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from optimizer.check import check
 from optimizer.instance import load_solution, save_solution, summary
 from optimizer.make_instance import make_instance
-from optimizer.program import SolverError
 from optimizer.solve import MODES, Options, solve
 
 EXACT = dict(mode="literal", gap=1e-5, time_limit_s=60)
@@ -400,8 +399,8 @@ def test_reference_path_agrees_in_frames_mode():
     core, gurobi = solve(instance, Options(frame=20)), solve(instance, Options(frame=20, solver="gurobi"))
     assert gurobi.solver == "gurobi" and passes(instance, gurobi)
     assert gurobi.lower_bound_s == pytest.approx(core.lower_bound_s, rel=1e-3)
-    with pytest.raises(SolverError, match="highs"):
-        solve(instance, Options(frame=20, solver="scip"))
+    scip = solve(instance, Options(frame=20, solver="scip"))
+    assert scip.solver == "scip" and passes(instance, scip) and scip.gap <= 0.02
 
 
 def test_frames_in_no_time_at_all():
