@@ -15,6 +15,7 @@ from optimizer.instance import Instance, Solution
 from optimizer.literal import solve_literal
 
 COUPLED_FRAME = 10  # slots
+_AFTERWARDS_S = 1.3e-6  # for an RB-slot: schedule, power and check, as measured; kept back from the time limit
 _APART = 0.3  # of the time, for the cells without each other's interference
 
 
@@ -80,7 +81,8 @@ def attempt(
     warm = warm if warm is not None and warm.feasible and warm.schedule.shape == schedule.shape else None
     for i, part in enumerate(cells):
         # What is left of the time is shared by the cells still to come.
-        end = time.monotonic() + seconds_left() / (len(cells) - i)
+        afterwards = _AFTERWARDS_S * frame * part.cell.shape[1]
+        end = time.monotonic() + seconds_left() / (len(cells) - i) - afterwards
         result = _solve_part(part, frame, solver, gap, lambda end=end: end - time.monotonic(), warm)
         results.append(result)
         slot, rb = np.nonzero(result.schedule >= 0)

@@ -25,7 +25,7 @@ def solve(instance: Instance, options: Options = DEFAULT, warm: Solution | None 
     began = time.monotonic()
 
     def seconds_left() -> float:
-        return options.time_limit_s - (time.monotonic() - began)
+        return 0.95 * options.time_limit_s - (time.monotonic() - began)  # the last step can't be cut short
 
     solution = reflect(instance, options, seconds_left, warm, check)
     return replace(solution, seconds=time.monotonic() - began)

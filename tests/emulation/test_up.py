@@ -24,7 +24,9 @@ def test_links_up_ends_on_ctrl_c_and_leaves_only_what_was_there(tmp_path):
     environment |= {"LINKS_SERVICE_LISTEN": "127.0.0.1:50562", "LINKS_OPENFLOW_LISTEN_PORT": "6694"}
     environment |= _secured(tmp_path)
     command = [sys.executable, "-m", "controller.cli", "up", "--state", str(tmp_path / "state")]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as up:
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
+    ) as up:
         for line in up.stderr:
             if "ready" in line:
                 break
@@ -33,6 +35,11 @@ def test_links_up_ends_on_ctrl_c_and_leaves_only_what_was_there(tmp_path):
         up.stderr.read()
         assert up.wait(60) == 0
     assert _traces() == before
+
+
+def _heed_interrupts():
+    """Tests run in the background of a script inherit that SIGINT is ignored; a user's terminal doesn't do that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _secured(tmp_path):
