@@ -78,6 +78,8 @@ def solve_frames(
         if shares is None:
             break
         slots = round_to_slots(cell, *shares, frame, seconds_left)
+        if slots is None:
+            break
         schedule = schedule_slots(slots, frame)
         found = _result(cell, schedule, fluid, counting, "highs" if solver == "auto" else solver, False)
         best = found if best is None or found.objective_s < best.objective_s else best
@@ -89,7 +91,7 @@ def solve_frames(
     if best is None:
         slots = greedy_slots(cell, frame, counting, seconds_left)
         schedule = schedule_slots(slots, frame)
-        best = _result(cell, schedule, fluid, counting, "heuristic", solver != "heuristic")
+        best = _result(cell, schedule, fluid, counting, "heuristic", shares is None and solver != "heuristic")
     return best
 
 
@@ -176,8 +178,9 @@ def round_to_slots(
     rate: sp.csr_array,
     frame: int,
     seconds_left: Callable[[], float],
-) -> sp.csr_array:
-    """Slots [N, M] of each device on each RB, at most ``frame`` an RB, that lose least by being whole."""
+) -> sp.csr_array | None:
+    """Slots [N, M] of each device on each RB, at most ``frame`` an RB, that lose least by being whole; None where no
+    slowdown makes room for all, as the shares leave too few RBs to choose from."""
     devices, rbs = cell.shape
     carried = shares.multiply(rate).sum(axis=1)
     speed = (carried / cell.work).min()
@@ -195,7 +198,7 @@ def round_to_slots(
             low, best = factor, found
         step = 1 - factor if best is None else 0.0
         if best is None and factor < 1e-3:
-            return greedy_slots(cell, frame, 1 / speed, seconds_left)
+            return None
         factor = max(factor - 2 * step, factor / 4) if best is None else (low + high) / 2
     return best
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_rrm import make_instance
 
 import optimizer.solve
 from optimizer.check import check
@@ -548,25 +549,6 @@ def test_no_bound_needs_no_certificate(good):
     assert broken(instance, none) == set()
 
 
-def one_cell(snr, data_bits, **other) -> Instance:
-    """Noise 1 W, p_max 1 W: gains are SNRs."""
-    snr = np.array(snr, float)
-    n, m = snr.shape
-    values = dict(
-        gain=snr[:, None, :],
-        serving=np.zeros(n, int),
-        data_bits=np.array(data_bits, float),
-        free=np.ones((1, m), bool),
-        interference_w=np.zeros((1, m)),
-        rb_bandwidth_hz=180e3,
-        slot_s=1e-3,
-        noise_w=1.0,
-        p_max_w=1.0,
-        sinr_min=0.5,
-    )
-    return Instance(**(values | other))
-
-
 def by_hand(schedule, power_w, delay_s, **other) -> Solution:
     delay_s = np.array(delay_s, float)
     values = dict(
@@ -588,7 +570,7 @@ def by_hand(schedule, power_w, delay_s, **other) -> Solution:
 
 def test_interference_of_other_cells_devices_counts_when_coupled():
     """Two cells, one RB, by hand: SINR = g p / (noise + g' p')."""
-    instance = one_cell(
+    instance = make_instance(
         np.ones((2, 1)),
         [1e5, 1e5],
         gain=np.array([[[40.0], [2.0]], [[4.0], [30.0]]]),
@@ -606,14 +588,14 @@ def test_interference_of_other_cells_devices_counts_when_coupled():
 
 def test_rates_are_means_over_the_frame_and_power_counts_by_slot():
     """One device, one of two slots: half the rate; full power in each of two slots is allowed."""
-    instance, rate = one_cell([[7.0]], [1e5]), 180e3 * 3
+    instance, rate = make_instance([[7.0]], [1e5]), 180e3 * 3
     assert broken(instance, by_hand([[[0], [-1]]], [[[1.0], [0.0]]], [2e5 / rate])) == set()
     assert broken(instance, by_hand([[[0], [0]]], [[[1.0], [1.0]]], [1e5 / rate])) == set()
 
 
 def test_the_optimum_of_one_device_is_proven_by_hand():
     """Two equal RBs of SNR 6, power 1/2 on each: rate 2 B log2(4). nu makes 1/2 the best power: mu B 6 / (4 ln 2)."""
-    instance, delay = one_cell([[6.0, 6.0]], [720e3]), 1.0
+    instance, delay = make_instance([[6.0, 6.0]], [720e3]), 1.0
     nu = 180e3 / 720e3 * 6 / (4 * math.log(2))
     fluid = {"mu": [1 / 720e3], "nu": [nu], "fluid_bound_s": 1.0}
     proven = dict(status="optimal", lower_bound_s=1.0, gap=0.0)
@@ -685,7 +667,7 @@ def test_neither_units_nor_order_matter(good):
 
 
 def test_an_infeasible_solution_promises_nothing_and_says_why():
-    instance = one_cell([[1.0]], [1.0])
+    instance = make_instance([[1.0]], [1.0])
     nothing = by_hand([[[-1]]], [[[0.0]]], [np.nan], status="infeasible", infeasible_because=("no RB is free",))
     nothing = dataclasses.replace(nothing, objective_s=None)
     assert broken(instance, nothing) == set()
@@ -694,7 +676,7 @@ def test_an_infeasible_solution_promises_nothing_and_says_why():
 
 
 def test_no_devices_is_a_solution():
-    instance = one_cell(np.ones((0, 2)), [])
+    instance = make_instance(np.ones((0, 2)), [])
     nothing = by_hand([[[-1, -1]]], [[[0.0, 0.0]]], [], status="optimal", lower_bound_s=0.0, gap=0.0)
     assert broken(instance, nothing) == set()
 
@@ -715,7 +697,7 @@ def test_a_solution_that_fails_the_check_never_leaves_solve(monkeypatch):
         return findings
 
     monkeypatch.setattr(optimizer.solve, "check", strict)
-    instance = one_cell([[7.0, 3.0]], [1e5])
+    instance = make_instance([[7.0, 3.0]], [1e5])
     solution = optimizer.solve.solve(instance, optimizer.solve.Options(mode="literal"))
     assert solution.status == "infeasible"
     assert any("told so" in reason for reason in solution.infeasible_because)

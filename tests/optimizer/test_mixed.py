@@ -96,7 +96,10 @@ def test_equal_costs_per_byte_and_small_sensors_come_near_the_best(sizes, scale)
     demands = {str(i): 82.0 * size for i, size in enumerate(sizes)}
     costs = {str(i): float(size) for i, size in enumerate(sizes)}
     sixg = by_shares(scale * sum(sizes), costs)
-    linear = lambda away: 0.01 * sum(away.values()) / 82  # noqa: E731
+
+    def linear(away):
+        return 0.01 * sum(away.values()) / 82
+
     split = mixed_split(demands, costs, sixg, linear)
     slack = max(sizes) * min(scale, 0.01)
     assert split.delay_s <= brute_force_s(demands, sixg, linear) + slack + 1e-6

@@ -7,12 +7,12 @@ import numpy as np
 from optimizer.instance import Instance
 
 
-def make_instance(gain, data_bits, **other) -> Instance:
-    """Instance of one cell from gain [N, M] over a noise of 1 W, p_max 1 W: gains are SNRs."""
-    gain = np.asarray(gain, float)
-    n, m = gain.shape
+def make_instance(snr, data_bits, **other) -> Instance:
+    """Instance of one cell from the SNRs [N, M] of its devices: gains over a noise of 1 W, with p_max 1 W."""
+    snr = np.asarray(snr, float)
+    n, m = snr.shape
     values = dict(
-        gain=gain[:, None, :],
+        gain=snr[:, None, :],
         serving=np.zeros(n, int),
         data_bits=np.asarray(data_bits, float),
         free=np.ones((1, m), bool),
