@@ -46,7 +46,7 @@ proto: setup
 
 # Freezes the versions of this environment for reproducible installs.
 lock:
-	( echo "# Exact versions of a tested environment; make lock writes this file."; $(BIN)/python -m pip freeze --exclude-editable ) > requirements.lock
+	( echo "# Exact versions of a tested environment; make lock writes this file."; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' ) > requirements.lock
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -17,6 +17,7 @@ setup(
     package_data={
         "agents": ["*.json", "*.yaml", "*.toml", "cards/*"],
         "evaluation": ["queries/*.yaml"],
+        "predictor": ["checkpoints/*/*"],
         "proto": ["*.proto", "*.pyi"],
         "twin": ["*.json", "*.csv", "scenarios/*.json"],
     },
@@ -32,6 +33,11 @@ setup(
         "gurobipy>=12,<14",
         "highspy>=1.10,<2",
         "statsforecast>=2,<3",
+        "timesfm>=3,<4",
+        "torch>=2.9,<3",
+        "safetensors>=0.5,<1",
+        "huggingface_hub>=0.30,<3",
+        "peft>=0.17,<1",
         "pandas>=2.2,<3",
         "python-dateutil>=2.8,<5",
         "scipy>=1.11,<2",
@@ -49,7 +55,6 @@ setup(
     extras_require={
         # Used when they are there; `links doctor` says what they would add.
         "llm": ["openai>=2,<4"],
-        "timesfm": ["timesfm>=2,<4", "torch>=2.7"],
         "scip": ["pyscipopt>=5,<7"],
         "test": [
             "grpcio-tools>=1.80,<2",

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,11 +17,33 @@ class ConfigError(ValueError):
     """A configuration that cannot be used; the message names file, key, value and what would be right."""
 
 
-def _key(default, description: str, choices: tuple = (), minimum: float | None = None, maximum: float | None = None):
+Choices = tuple[str, ...] | Callable[[], tuple[str, ...]]
+
+
+def _key(default, description: str, choices: Choices = (), minimum: float | None = None, maximum: float | None = None):
+    """choices: or what gives them when they are needed, since the command line's help shall not wait for numpy."""
     return field(
         default=default,
         metadata={"description": description, "choices": choices, "minimum": minimum, "maximum": maximum},
     )
+
+
+def choices_of(key: dataclasses.Field) -> tuple[str, ...]:
+    """What a key may be set to; () if anything of its type."""
+    choices = key.metadata["choices"]
+    return choices() if callable(choices) else choices
+
+
+def _models() -> tuple[str, ...]:
+    from predictor import NAMES, TRAINED
+
+    return tuple(name for name in NAMES if name not in TRAINED)
+
+
+def _rules() -> tuple[str, ...]:
+    from predictor.risk import RULES
+
+    return RULES
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,29 @@ class DecisionConfig:
     tau: float = _key(
         0.7, "Threshold of predicted load, share of capacity: below it 6G, else Zigbee.", minimum=0.0, maximum=1.0
     )
-    window_slots: int = _key(3, "Slots of 10 minutes from now on whose largest load counts.", minimum=1, maximum=144)
+    hysteresis: float = _key(
+        0.05,
+        "Share of capacity: a cell that was over tau comes back to 6G only below tau - hysteresis (at half of tau at "
+        "the latest), so that it does not flap. Policy `delay` has none: it weighs both paths anew for every "
+        "retrieval, and where they are equal either is right.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    load: str = _key(
+        "mean",
+        "Which statistic of each slot's predicted load counts: the mean, or a quantile; a higher one keeps more cells "
+        "off 6G that turn out full. The RRM takes the same load as what is in use.",
+        choices=_rules,
+    )
+    window: str = _key(
+        "max", "Whether the largest or the mean load of the window's slots counts.", choices=("max", "mean")
+    )
+    window_slots: int = _key(
+        3,
+        "Slots of 10 minutes from now on whose load counts; the one in progress counts too once it has telemetry.",
+        minimum=1,
+        maximum=144,
+    )
     interval_s: float = _key(1.0, "At most this long after new telemetry, routes follow it, seconds.", minimum=0.1)
 
 
@@ -75,10 +119,23 @@ class DecisionConfig:
 class ForecastConfig:
     """The traffic-load predictor."""
 
-    model: str = _key(
-        "arima", "Forecaster's name.", choices=("arima", "persistence", "seasonal-naive-day", "seasonal-naive-week")
+    model: str = _key("timesfm", "Forecaster's name.", choices=_models)
+    checkpoint: str = _key(
+        "", "TimesFM's weights: a folder, or owner/name on the hub; empty: those that come with LINKs."
+    )
+    adapter: str = _key("", "Folder of a LoRA adapter for the checkpoint (`links train lora`); empty: none.")
+    fine_tune_hours: float = _key(
+        0.0,
+        "So often an adapter is trained on the telemetry, in a process of its own, and taken if it is better than the "
+        "present model on days held back; 0: never. Model `timesfm` only; needs four days of telemetry.",
+        minimum=0.0,
     )
     history_slots: int = _key(2016, "Slots of telemetry kept and used, 144 a day.", minimum=1, maximum=100_000)
+
+    def __post_init__(self):
+        for key in ("checkpoint", "adapter", "fine_tune_hours"):
+            if getattr(self, key) and self.model != "timesfm":
+                raise ConfigError(f"forecast.{key} is for the model timesfm, but forecast.model is {self.model}")
 
 
 @dataclass(frozen=True)
@@ -200,7 +257,7 @@ def _check(key: dataclasses.Field, value: object, where: str):
         value = float(value)
     if type(value) is not key.type:
         raise ConfigError(f"{where}: a {key.type.__name__} is expected, not {value!r}")
-    choices, minimum, maximum = (key.metadata[name] for name in ("choices", "minimum", "maximum"))
+    choices, minimum, maximum = choices_of(key), key.metadata["minimum"], key.metadata["maximum"]
     if choices and value not in choices:
         raise ConfigError(f"{where}: {value!r} is not one of {', '.join(map(str, choices))}")
     if minimum is not None and not value >= minimum:
@@ -223,7 +280,7 @@ def reference() -> str:
         lines += ["", f"## [{name}]", "", kind.__doc__, "", "| key | default | meaning |", "|---|---|---|"]
         for key in dataclasses.fields(kind):
             default = f'"{key.default}"' if key.type is str else str(key.default)
-            limits = [f"one of {', '.join(key.metadata['choices'])}"] if key.metadata["choices"] else []
+            limits = [f"one of {', '.join(choices_of(key))}"] if choices_of(key) else []
             limits += [f"at least {key.metadata['minimum']}"] if key.metadata["minimum"] is not None else []
             limits += [f"at most {key.metadata['maximum']}"] if key.metadata["maximum"] is not None else []
             lines.append(

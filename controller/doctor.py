@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from controller.config import Config
 from mininet_topos import capabilities
+from predictor.registry import BUNDLED
 from twin.scenario import ScenarioError, load_scenario
 
 APT = "sudo apt-get install mininet openvswitch-switch iproute2 iputils-ping ethtool"
@@ -178,8 +179,13 @@ def _language_model() -> list[Finding]:
 
 def _timesfm() -> list[Finding]:
     cache = Path(os.environ.get("HF_HOME", Path.home() / ".cache/huggingface")) / "hub"
-    weights = sorted(cache.glob("models--google--timesfm-*")) if cache.is_dir() else []
-    advice = "the `arima` forecaster works; the predictor of this version does not use TimesFM yet"
-    package = "package installed" if find_spec("timesfm") else "package not installed"
-    found = f"{package}, {'weights in ' + str(weights[-1]) if weights else 'no weights in ' + str(cache)}"
-    return [Finding("TimesFM", bool(weights) and find_spec("timesfm") is not None, False, found, advice)]
+    public = sorted(cache.glob("models--google--timesfm-2.5*")) if cache.is_dir() else []
+    missing = [package for package in ("timesfm", "torch") if not find_spec(package)]
+    bundled = BUNDLED.is_dir()
+    found = "the bundled checkpoint" if bundled else "no bundled checkpoint"
+    if public:
+        found += f"; the public one in {public[-1]}"
+    if missing:
+        found += f"; without the package {' and '.join(missing)}"
+    advice = "install LINKs anew (make setup); until then set [forecast] model to `profile`, which needs neither"
+    return [Finding("TimesFM", bundled and not missing, False, found, advice)]

@@ -68,7 +68,8 @@ class NetworkServicer(network_pb2_grpc.NetworkServiceServicer):
             message.time.FromSeconds(int(latest[0]))
             message.load = latest[1]
         if cell_id in self._decisions.latest:
-            message.path = self._decisions.latest[cell_id].path.value
+            decision = self._decisions.latest[cell_id]
+            message.path, message.why = decision.path.value, decision.why
         return message
 
     async def GetGeography(self, request, context):

@@ -62,7 +62,11 @@ _SOLVER_FLAGS = {
 }
 _EVALUATIONS = {
     "fig6": "latency against tau (the paper's Fig. 6)",
+    "forecast": "errors of the load forecasters on a history file (the paper's Table III)",
+    "forecast-speed": "time and memory of TimesFM forecasts for a city",
     "rrm": "time and certified gap of the solvers against size",
+    "table3": "the forecasters' errors written up, the paper's figures beside them",
+    "tau": "how often each forecaster sends a cell the wrong way",
     "zigbee": "Zigbee delay, analytic beside simulated",
 }
 
@@ -435,4 +439,4 @@ def _grant_row(grant: Mapping | None) -> list[str]:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
-    return importlib.import_module(f"evaluation.{arguments.what}").main(arguments.arguments) or DONE
+    return importlib.import_module(f"evaluation.{arguments.what.replace('-', '_')}").main(arguments.arguments) or DONE

@@ -64,6 +64,9 @@ class Progress:
             cells = [cell.cell_id for cell in decisions.cells if cell.path == path]
             if cells:
                 self._console.print(f"[bold]decision[/]  {_PATH[path]}: {', '.join(cells)}")
+        for cell in decisions.cells:
+            if cell.path == 2:
+                self._console.print(f"          {cell.cell_id}: {escape(cell.why)}")
 
     def _solution(self, solution: query_pb2.RrmSolution) -> None:
         self._console.print(

@@ -21,6 +21,7 @@ from controller.access import TokenInterceptor, add_port
 from controller.config import Config, ConfigError, load_config
 from controller.control_plane import ControlPlane, ControlPlaneError, ControlServicer
 from controller.decisions import Decisions, path_changes
+from controller.fine_tuning import FineTuning
 from controller.lockfile import lock
 from controller.network import NetworkServicer
 from controller.query import QueryServicer
@@ -56,7 +57,7 @@ OPTIONS = (
 # Calls under way get this long to end when the service is told to stop.
 GRACE_S = 2.0
 # What worker processes import at their start.
-PRELOAD = ("controller.decisions", "controller.rrm", "statsforecast.models", "pyomo.environ")
+PRELOAD = ("controller.decisions", "controller.rrm", "predictor.timesfm_forecaster", "pyomo.environ")
 
 
 class Service:
@@ -99,6 +100,11 @@ class Service:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_telemetry(answerer.retrieving))
                 group.create_task(self._publish_control_plane())
+                if config.forecast.fine_tune_hours:
+                    directory = config.state_directory / "adapters"
+                    use = self.decisions.use_adapter
+                    tuning = FineTuning(config.forecast, self.history, directory, self.clock.now_s, use)
+                    group.create_task(tuning.run())
                 await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
                 log.info("serving on %s, %d cells, %d sensors", config.service.listen, *self._size())
                 if started is not None:
@@ -154,8 +160,12 @@ class Service:
             await asyncio.sleep(self.config.decision.interval_s)
 
     async def _decide_again(self, cells: list[str], retrieving: Callable[[str], bool]) -> None:
+        before = {cell: decision.path for cell, decision in self.decisions.latest.items()}
         try:
             _, decisions = await self.decisions.decide(cells)
+            turned = tuple(cell for cell, decision in decisions.items() if decision.path is not before.get(cell))
+            if turned:
+                self.events.publish((network_pb2.LAYER_TRAFFIC_LOAD, turned))
             cell_of = {sensor: self.scenario.sensor[sensor].cell for sensor in self.plane.routes}
             changes = path_changes(self.plane.routes, cell_of.__getitem__, decisions, retrieving)
             if changes:

@@ -42,11 +42,12 @@ def show(now: dict, console: Console) -> None:
     held = [sensor for sensor in now["data_load"].sensors if sensor.readings]
     console.print(f"twin             {sum(s.readings for s in held):,} readings of {len(held)} sensors")
     table = Table()
-    for name in ("cell", "load", "slots observed", "newest", "path"):
+    for name in ("cell", "load", "slots observed", "newest", "path", "why"):
         table.add_column(name)
     for cell in load.cells:
         newest = cell.time.ToDatetime().strftime("%Y-%m-%d %H:%M UTC") if cell.HasField("time") else "none"
-        table.add_row(cell.cell_id, f"{cell.load:.2f}", str(cell.observed_slots), newest, _PATH[cell.path])
+        row = cell.cell_id, f"{cell.load:.2f}", str(cell.observed_slots), newest, _PATH[cell.path], cell.why
+        table.add_row(*row)
     console.print(table)
 
 

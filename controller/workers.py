@@ -60,5 +60,7 @@ def _prepare(parent: int, preload: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if os.getppid() != parent:
         os._exit(1)
+    # As many workers as cores already: threads of a worker's own would only be in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     for module in preload:
         importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""Benchmarks of the running system: ``python -m evaluation.benchmarks telemetry | system``.
+"""Benchmarks of the running system: ``python -m evaluation.benchmarks ring | telemetry | system``.
 
 Ratios and medians with their spread, since machines are noisy; both sides of a ratio run in turn, in one go.
 """
@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import numpy as np
 
 from controller.stack import Stack
 from proto import query_pb2, query_pb2_grpc, telemetry_pb2, telemetry_pb2_grpc
 from proto.connection import Connection
+from twin.load_history import LoadHistory
 from twin.scenario import Scenario, load_scenario
 from twin.sensor_types import sensor_types
 
@@ -29,14 +31,55 @@ RAIN_QUESTION = "What is the likelihood of electrical leakage in the city due to
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evaluation.benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("telemetry", "system"))
+    parser.add_argument("what", choices=("ring", "telemetry", "system"))
     parser.add_argument("--samples", type=int, default=50_000, help="telemetry: samples per run")
     parser.add_argument("--runs", type=int, default=5, help="telemetry: runs of each side")
     options = parser.parse_args()
-    if options.what == "telemetry":
+    if options.what == "ring":
+        ring()
+    elif options.what == "telemetry":
         telemetry(options.samples, options.runs)
     else:
         system()
+
+
+# --- Ring of loads ---------------------------------------------------------------------------------------------------
+
+
+def ring(cells: int = 10_000, slots: int = 2016) -> None:
+    """Memory of two weeks of load for a city, and samples/s into it on one core, by the way in and the batch size."""
+    names = [f"c{i:05d}" for i in range(cells)]
+    offered = np.random.default_rng(0).random(cells) * 1e9
+    capacity, now_s = np.full(cells, 1e9), (slots - 1) * 600.0
+    before = _resident_mb()
+    history = LoadHistory(names, slots=slots)
+    started = time.process_time()
+    for slot in range(slots):
+        history.add_many(names, np.full(cells, slot * 600.0), offered, offered, capacity, now_s)
+    seconds = time.process_time() - started
+    print(f"{cells:,} cells, {slots:,} slots: {history.nbytes / 1e6:.0f} MB, process +{_resident_mb() - before:.0f} MB")
+    print(f"filled slot by slot, {cells:,} at once: {cells * slots / seconds:,.0f} samples/s")
+    for batch in (1_000, 200, 1):
+        rates = [_ring_rate(history, names, offered, capacity, now_s, batch) for _ in range(5)]
+        way = "one by one" if batch == 1 else f"{batch:,} at once"
+        print(f"all cells' newest slot, {way}: {_spread(rates)} samples/s")
+
+
+def _ring_rate(
+    history: LoadHistory, names: list[str], offered: np.ndarray, capacity: np.ndarray, now_s: float, batch: int
+) -> float:
+    started = time.process_time()
+    for i in range(0, len(names), batch):
+        loads, of = offered[i : i + batch], capacity[i : i + batch]
+        if batch == 1:
+            history.add(names[i], now_s, float(loads[0]), float(loads[0]), float(of[0]), now_s)
+        else:
+            history.add_many(names[i : i + batch], np.full(len(loads), now_s), loads, loads, of, now_s)
+    return len(names) / (time.process_time() - started)
+
+
+def _resident_mb() -> float:
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1000
 
 
 # --- Telemetry ------------------------------------------------------------------------------------------------------

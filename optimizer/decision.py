@@ -1,13 +1,15 @@
 """Which path each cell takes: policy "tau" (paper, section II.A) or policy "delay".
 
-"tau": predicted load below the threshold, then 6G, else Zigbee. "delay": the path with the smaller predicted delay
-under the forecast's uncertainty; ``with_tail``, ``delay_of_rbs`` and ``sixg_delay_s`` lead from predicted loads there.
+"tau": predicted load below the threshold, then 6G, else Zigbee; the way back has a lower threshold (hysteresis), so
+that a cell near tau doesn't flap. "delay": the path with the smaller predicted delay under the forecast's uncertainty;
+``with_tail``, ``delay_of_rbs`` and ``sixg_delay_s`` lead from predicted loads there.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,15 +32,26 @@ class Decision:
     why: str
 
 
-def decide(load: Mapping[str, float], tau: float) -> dict[str, Decision]:
+def decide(
+    load: Mapping[str, float],
+    tau: float,
+    hysteresis: float = 0.0,
+    previous: Mapping[str, Decision] = MappingProxyType({}),
+    name: str = "predicted load",
+) -> dict[str, Decision]:
     """Decide for each cell id of ``load`` (predicted share of capacity; NaN = unknown).
 
-    Without knowledge of the load no spectrum can be promised, so an unknown load means Zigbee. Raises ValueError for
-    tau outside 0 to 1, and for a negative or infinite load.
+    Without knowledge of the load no spectrum can be promised, so an unknown load means Zigbee. hysteresis, share of
+    capacity: a cell whose ``previous`` decision found it over tau comes back to 6G only below tau - hysteresis, though
+    at half of tau at the latest. name: of the load, for the reason in words. Raises ValueError for tau or hysteresis
+    outside 0 to 1, and for a negative or infinite load.
     """
-    if not 0 <= tau <= 1:
-        raise ValueError(f"tau: {tau} is not a share of capacity; give a number from 0 to 1")
-    return {cell: _decide(cell, float(value), tau) for cell, value in load.items()}
+    for key, value in (("tau", tau), ("hysteresis", hysteresis)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{key}: {value} is not a share of capacity; give a number from 0 to 1")
+    back = max(tau - hysteresis, tau / 2)
+    over = {cell for cell, last in previous.items() if last.path is Path.ZIGBEE and not math.isnan(last.load)}
+    return {cell: _decide(cell, float(value), tau, back if cell in over else tau, name) for cell, value in load.items()}
 
 
 def decide_by_delay(
@@ -132,14 +145,18 @@ def sixg_delay_s(alone_s: Iterable[float], first_s: float, slot_s: float, zigbee
     return math.inf
 
 
-def _decide(cell: str, load: float, tau: float) -> Decision:
+def _decide(cell: str, load: float, tau: float, limit: float, name: str) -> Decision:
+    """6G below ``limit``, which is tau or, for a cell that was over it, less."""
     if math.isnan(load):
-        return Decision(Path.ZIGBEE, load, tau, "predicted load unknown: no spectrum can be promised")
+        return Decision(Path.ZIGBEE, load, tau, f"{name} unknown: no spectrum can be promised")
     if load < 0 or math.isinf(load):
         raise ValueError(f"load of cell {cell}: {load} is not a share of capacity; give a finite number of 0 or more")
-    if load < tau:
-        return Decision(Path.SIXG, load, tau, f"predicted load {load:.3f} below tau {tau:.3f}")
-    return Decision(Path.ZIGBEE, load, tau, f"predicted load {load:.3f} not below tau {tau:.3f}")
+    if load >= tau:
+        return Decision(Path.ZIGBEE, load, tau, f"{name} {load:.3f} not below tau {tau:.3f}")
+    if load >= limit:
+        held = f"but the cell was over it and comes back to 6G below {limit:.3f}"
+        return Decision(Path.ZIGBEE, load, tau, f"{name} {load:.3f} below tau {tau:.3f}, {held}")
+    return Decision(Path.SIXG, load, tau, f"{name} {load:.3f} below tau {tau:.3f}")
 
 
 def _decide_by_delay(

@@ -1,9 +1,10 @@
 """The predictor: forecasts of a cell's traffic load, all models behind one interface.
 
-Public: ``forecaster`` (a model by name), ``NAMES``, ``Forecaster``, ``Forecast``, ``QUANTILES``.
+Public: ``forecaster`` (a model by name), ``NAMES`` and, of them, ``TRAINED`` (those that need ``fit``), ``Forecaster``,
+``Forecast``, ``QUANTILES``.
 """
 
 from predictor.forecast import QUANTILES, Forecast, Forecaster
-from predictor.registry import NAMES, forecaster
+from predictor.registry import NAMES, TRAINED, forecaster
 
-__all__ = ["NAMES", "QUANTILES", "Forecast", "Forecaster", "forecaster"]
+__all__ = ["NAMES", "QUANTILES", "TRAINED", "Forecast", "Forecaster", "forecaster"]

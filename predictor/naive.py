@@ -1,13 +1,20 @@
-"""Persistence and the seasonal naives, through statsforecast, with its prediction intervals."""
+"""Persistence and the seasonal naives, for all cells at once, with the prediction intervals of statsforecast's models.
 
+Intervals are normal; the standard deviation is the root mean square of the steps of one season, and grows with the root
+of the number of seasons ahead (Hyndman and Athanasopoulos, Forecasting, 3rd ed., section 5.5).
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from predictor.forecast import QUANTILES, Floats, Forecast, Series, by_cell
+from predictor.forecast import QUANTILES, Floats, Forecast, Series, checked
 
 LEVELS = (20, 40, 60, 80)  # central intervals, in percent, whose ends are the quantiles but for the median
+NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILES])  # [9]
 
 
 @dataclass(frozen=True)
@@ -17,7 +24,7 @@ class Persistence:
     name: str = "persistence"
 
     def forecast(self, history: ArrayLike, horizon: int) -> Forecast:
-        return by_cell(history, horizon, persist)
+        return by_block(history, horizon, persist_block)
 
 
 @dataclass(frozen=True)
@@ -31,51 +38,87 @@ class SeasonalNaive:
     seasons_slots: tuple[int, ...]
 
     def forecast(self, history: ArrayLike, horizon: int) -> Forecast:
-        return by_cell(history, horizon, self._one)
+        return by_block(history, horizon, self._block)
 
-    def _one(self, series: Floats, horizon: int) -> Series:
+    def _block(self, block: Floats, horizon: int) -> Forecast:
+        slots, wanted = block.shape[1], self.seasons_slots[0]
         for season in self.seasons_slots:
-            if series.size >= season:
-                from statsforecast import models  # takes seconds to import; only those who forecast pay for it
+            if slots >= season:
+                note = "" if season == wanted else short(slots, wanted, f"season of {season} slots")
+                return _repeat_season(fill(block, season), season, horizon, note)
+        return persist_block(block, horizon, short(slots, wanted, "persistence"))
 
-                result = models.SeasonalNaive(season_length=season).forecast(
-                    y=fill(series, season), h=horizon, level=list(LEVELS)
-                )
-                notes = () if season == self.seasons_slots[0] else (self._short(series, f"season of {season} slots"),)
-                return _from_statsforecast(result, notes)
-        result = persist(series, horizon)
-        return Series(result.mean, result.quantiles, (self._short(series, "persistence"), *result.notes))
 
-    def _short(self, series: Floats, instead: str) -> str:
-        return f"{series.size} slots of history, {self.seasons_slots[0]} needed: {instead} instead"
+def by_block(history: ArrayLike, horizon: int, one: Callable[[Floats, int], Forecast]) -> Forecast:
+    """Run ``one`` on blocks [c, t] of cells whose first values are in the same slot, and put the results together.
+
+    Blocks have no slot before the first value; NaN inside them are missing slots, said in the notes. Cells without any
+    value become NaN. Raises ValueError as Forecaster.forecast says.
+    """
+    array, horizon = checked(history, horizon), int(horizon)
+    mean = np.full((len(array), horizon), np.nan)
+    table = np.full((len(array), len(QUANTILES), horizon), np.nan)
+    notes = np.full(len(array), "no value in the history: nothing to forecast from", dtype=object)
+    known = ~np.isnan(array)
+    first = np.where(known.any(axis=1), known.argmax(axis=1) if array.shape[1] else 0, -1)
+    for start in np.unique(first[first >= 0]):
+        cells = np.flatnonzero(first == start)
+        block = array[cells, start:]
+        result = one(block, horizon)
+        mean[cells], table[cells] = np.maximum(result.mean, 0.0), np.maximum(result.quantiles, 0.0)
+        for cell, missing, note in zip(cells, np.isnan(block).sum(axis=1), result.notes, strict=True):
+            gaps = f"{missing} of {block.shape[1]} slots missing, filled in" if missing else ""
+            notes[cell] = "; ".join(filter(None, (gaps, note)))
+    return Forecast(mean, table, tuple(notes))
+
+
+def persist_block(block: Floats, horizon: int, note: str = "") -> Forecast:
+    """Persistence of a block of ``by_block``, with ``note`` for every cell."""
+    if block.shape[1] == 1:
+        note = "; ".join(filter(None, (note, "one slot of history: no spread known")))
+    return _repeat_season(fill(block, 1), 1, horizon, note)
 
 
 def persist(series: Floats, horizon: int) -> Series:
     """Persistence of one series that starts with a value."""
-    from statsforecast import models
+    result = persist_block(series[None], horizon)
+    return Series(result.mean[0], result.quantiles[0], tuple(filter(None, result.notes)))
 
-    filled = fill(series, 1)
-    if filled.size == 1:
-        value = np.full((len(QUANTILES), horizon), filled[0])
-        return Series(value[0], value, ("one slot of history: no spread known",))
-    return _from_statsforecast(models.Naive().forecast(y=filled, h=horizon, level=list(LEVELS)), ())
+
+def short(slots: int, needed: int, instead: str) -> str:
+    """The note of a history too short for the model."""
+    return f"{slots} slots of history, {needed} needed: {instead} instead"
 
 
 def fill(series: Floats, season: int) -> Floats:
-    """Missing slots take the value one season before, else the nearest season after, else between their neighbours."""
+    """Missing slots take the value one season before, else the nearest season after, else between their neighbours.
+
+    series [..., T]: at least one value in each row.
+    """
     if not np.isnan(series).any():
         return series
-    rows = -(-series.size // season)
-    table = np.full(rows * season, np.nan)
-    table[: series.size] = series
-    table = table.reshape(rows, season)
-    for order in (range(1, rows), range(rows - 2, -1, -1)):
-        for row in order:
-            source = table[row - 1 if order.step > 0 else row + 1]
-            table[row] = np.where(np.isnan(table[row]), source, table[row])
-    flat = table.reshape(-1)[: series.size]
-    known = np.flatnonzero(~np.isnan(flat))
-    return np.interp(np.arange(flat.size), known, flat[known])
+    slots = series.shape[-1]
+    flat = series.reshape(-1, slots).copy()
+    gaps = np.isnan(flat).any(axis=1)
+    flat[gaps] = _fill_rows(flat[gaps], season)
+    return flat.reshape(series.shape)
+
+
+def _fill_rows(rows: Floats, season: int) -> Floats:
+    slots = rows.shape[1]
+    seasons = -(-slots // season)
+    table = np.pad(rows, ((0, 0), (0, seasons * season - slots)), constant_values=np.nan)
+    table = table.reshape(-1, seasons, season)
+    for k in range(1, seasons):
+        table[:, k] = np.where(np.isnan(table[:, k]), table[:, k - 1], table[:, k])
+    for k in range(seasons - 2, -1, -1):
+        table[:, k] = np.where(np.isnan(table[:, k]), table[:, k + 1], table[:, k])
+    filled = table.reshape(len(rows), -1)[:, :slots].copy()
+    for row in filled:
+        known = np.flatnonzero(~np.isnan(row))
+        if known.size < slots:
+            row[:] = np.interp(np.arange(slots), known, row[known])
+    return filled
 
 
 def quantiles(result: dict) -> Floats:
@@ -86,5 +129,11 @@ def quantiles(result: dict) -> Floats:
     return np.where(np.isfinite(table), table, result["mean"])
 
 
-def _from_statsforecast(result: dict, notes: tuple[str, ...]) -> Series:
-    return Series(np.asarray(result["mean"], np.float64), quantiles(result), notes)
+def _repeat_season(filled: Floats, season: int, horizon: int, note: str) -> Forecast:
+    ahead = np.arange(horizon)
+    mean = filled[:, -season:][:, ahead % season]
+    steps = filled[:, season:] - filled[:, :-season]
+    sigma = np.sqrt((steps**2).sum(axis=1) / max(steps.shape[1], 1))
+    spread = sigma[:, None] * np.sqrt(ahead // season + 1)
+    table = mean[:, None] + NORMAL[:, None] * spread[:, None]
+    return Forecast(mean, table, (note,) * len(filled))

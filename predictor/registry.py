@@ -1,22 +1,85 @@
 """Forecasters by the names of the spec."""
 
-from predictor.arima import Arima
+from pathlib import Path
+
 from predictor.forecast import Forecaster
-from predictor.naive import Persistence, SeasonalNaive
 
-NAMES = ("arima", "persistence", "seasonal-naive-day", "seasonal-naive-week")
+BUNDLED = Path(__file__).parent / "checkpoints" / "timesfm-small"
+
+NAMES = (
+    "timesfm",
+    "timesfm+lora",
+    "mlp",
+    "arima",
+    "lstm",
+    "conv3d",
+    "convlstm",
+    "persistence",
+    "seasonal-naive-day",
+    "seasonal-naive-week",
+    "profile",
+    "dlinear",
+)
+TRAINED = ("timesfm+lora", "mlp", "lstm", "conv3d", "convlstm", "dlinear")  # have `fit` and need it
 
 
-def forecaster(name: str, day_slots: int = 144) -> Forecaster:
-    """A forecaster for histories of ``day_slots`` slots to a day (144: slots of ten minutes). Raises ValueError."""
+def forecaster(name: str, day_slots: int = 144, checkpoint: str = "", adapter: str = "") -> Forecaster:
+    """A forecaster for histories of ``day_slots`` slots to a day (144: slots of ten minutes).
+
+    ``checkpoint`` and ``adapter`` are for the two TimesFM: a folder or an owner/name on the hub, and a folder of
+    `links train lora`; "" are the bundled checkpoint and, for timesfm+lora, an adapter still to be trained by ``fit``.
+    Raises ValueError for an unknown name or a wrong argument.
+    """
     if isinstance(day_slots, bool) or not isinstance(day_slots, int) or day_slots < 2:
         raise ValueError(f"day_slots: {day_slots!r} must be a whole number of 2 or more")
-    if name == "arima":
-        return Arima(day_slots)
-    if name == "persistence":
-        return Persistence()
-    if name == "seasonal-naive-day":
-        return SeasonalNaive(name, (day_slots,))
-    if name == "seasonal-naive-week":
-        return SeasonalNaive(name, (7 * day_slots, day_slots))
+    # Imported here: torch and statsforecast take seconds, and only those who use them should pay for them.
+    match name:
+        case "timesfm":
+            from predictor.timesfm_forecaster import TimesFM
+
+            return TimesFM(day_slots, checkpoint)
+        case "timesfm+lora":
+            from predictor.lora import TimesFMLora
+
+            return TimesFMLora(day_slots, checkpoint, adapter=adapter)
+        case "mlp":
+            from predictor.mlp import Mlp
+
+            return Mlp(day_slots=day_slots)
+        case "lstm":
+            from predictor.lstm import Lstm
+
+            return Lstm(day_slots=day_slots)
+        case "conv3d":
+            from predictor.conv3d import Conv3d
+
+            return Conv3d(day_slots=day_slots)
+        case "convlstm":
+            from predictor.convlstm import ConvLstm
+
+            return ConvLstm(day_slots=day_slots)
+        case "dlinear":
+            from predictor.dlinear import DLinear
+
+            return DLinear(day_slots)
+        case "profile":
+            from predictor.profile import Profile
+
+            return Profile(day_slots)
+        case "arima":
+            from predictor.arima import Arima
+
+            return Arima(day_slots)
+        case "persistence":
+            from predictor.naive import Persistence
+
+            return Persistence()
+        case "seasonal-naive-day":
+            from predictor.naive import SeasonalNaive
+
+            return SeasonalNaive(name, (day_slots,))
+        case "seasonal-naive-week":
+            from predictor.naive import SeasonalNaive
+
+            return SeasonalNaive(name, (7 * day_slots, day_slots))
     raise ValueError(f"forecaster: {name!r} is unknown; choose one of {', '.join(NAMES)}")

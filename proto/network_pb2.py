@@ -27,15 +27,15 @@ from proto import common_pb2 as proto_dot_common__pb2
 from proto import control_pb2 as proto_dot_control__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/network.proto\x12\x08links.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12proto/common.proto\x1a\x13proto/control.proto\"\x17\n\x15GetConnectionsRequest\"\x84\x01\n\x0b\x43onnections\x12\"\n\x08switches\x18\x01 \x03(\x0b\x32\x10.links.v1.Switch\x12#\n\x05links\x18\x02 \x03(\x0b\x32\x14.links.v1.Connection\x12\x13\n\x0b\x63ontrollers\x18\x03 \x01(\r\x12\x17\n\x0fradio_emulators\x18\x04 \x01(\r\"L\n\x06Switch\x12\x13\n\x0b\x64\x61tapath_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\"B\n\nConnection\x12\t\n\x01\x61\x18\x01 \x01(\t\x12\x0e\n\x06\x61_port\x18\x02 \x01(\r\x12\t\n\x01\x62\x18\x03 \x01(\t\x12\x0e\n\x06\x62_port\x18\x04 \x01(\r\")\n\x15GetTrafficLoadRequest\x12\x10\n\x08\x63\x65ll_ids\x18\x01 \x03(\t\"Y\n\x0bTrafficLoad\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.links.v1.CellLoad\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x89\x01\n\x08\x43\x65llLoad\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04load\x18\x03 \x01(\x01\x12\x16\n\x0eobserved_slots\x18\x04 \x01(\r\x12\x1c\n\x04path\x18\x05 \x01(\x0e\x32\x0e.links.v1.Path\"5\n\x13GetGeographyRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08\x64istrict\x18\x02 \x01(\t\"U\n\tGeography\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.links.v1.CellSite\x12%\n\x07sensors\x18\x02 \x03(\x0b\x32\x14.links.v1.SensorSite\"l\n\x08\x43\x65llSite\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x64istrict\x18\x02 \x01(\t\x12\x0b\n\x03lon\x18\x03 \x01(\x01\x12\x0b\n\x03lat\x18\x04 \x01(\x01\x12\x10\n\x08height_m\x18\x05 \x01(\x01\x12\x11\n\tsquare_id\x18\x06 \x01(\r\"{\n\nSensorSite\x12\x11\n\tsensor_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x65ll_id\x18\x03 \x01(\t\x12\x10\n\x08\x64istrict\x18\x04 \x01(\t\x12\x0b\n\x03lon\x18\x05 \x01(\x01\x12\x0b\n\x03lat\x18\x06 \x01(\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\"(\n\x12GetDataLoadRequest\x12\x12\n\nsensor_ids\x18\x01 \x03(\t\"1\n\x08\x44\x61taLoad\x12%\n\x07sensors\x18\x01 \x03(\x0b\x32\x14.links.v1.SensorData\"d\n\nSensorData\x12\x11\n\tsensor_id\x18\x01 \x01(\t\x12\x10\n\x08readings\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\"\n\x04held\x18\x04 \x03(\x0b\x32\x14.links.v1.TimeWindow\"\'\n\x0fGetFlowsRequest\x12\x14\n\x0c\x64\x61tapath_ids\x18\x01 \x03(\x04\"z\n\x05\x46lows\x12\x1f\n\x06routes\x18\x01 \x03(\x0b\x32\x0f.links.v1.Route\x12\'\n\x05\x66lows\x18\x02 \x03(\x0b\x32\x18.links.v1.FlowStatistics\x12\'\n\x05ports\x18\x03 \x03(\x0b\x32\x18.links.v1.PortStatistics\"8\n\x05Route\x12\x11\n\tsensor_id\x18\x01 \x01(\t\x12\x1c\n\x04path\x18\x02 \x01(\x0e\x32\x0e.links.v1.Path\"/\n\x0cWatchRequest\x12\x1f\n\x06layers\x18\x01 \x03(\x0e\x32\x0f.links.v1.Layer\"\xea\x01\n\x0cNetworkEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0b\x63onnections\x18\x02 \x01(\x0b\x32\x15.links.v1.ConnectionsH\x00\x12*\n\x0ctraffic_load\x18\x03 \x01(\x0b\x32\x12.links.v1.CellLoadH\x00\x12)\n\tdata_load\x18\x04 \x01(\x0b\x32\x14.links.v1.SensorDataH\x00\x12\"\n\x06routes\x18\x05 \x01(\x0b\x32\x10.links.v1.RoutesH\x00\x42\x07\n\x05\x65vent\")\n\x06Routes\x12\x1f\n\x06routes\x18\x01 \x03(\x0b\x32\x0f.links.v1.Route*t\n\x05Layer\x12\x15\n\x11LAYER_UNSPECIFIED\x10\x00\x12\x15\n\x11LAYER_CONNECTIONS\x10\x01\x12\x16\n\x12LAYER_TRAFFIC_LOAD\x10\x02\x12\x13\n\x0fLAYER_DATA_LOAD\x10\x03\x12\x10\n\x0cLAYER_ROUTES\x10\x04\x32\x9c\x03\n\x0eNetworkService\x12H\n\x0eGetConnections\x12\x1f.links.v1.GetConnectionsRequest\x1a\x15.links.v1.Connections\x12H\n\x0eGetTrafficLoad\x12\x1f.links.v1.GetTrafficLoadRequest\x1a\x15.links.v1.TrafficLoad\x12\x42\n\x0cGetGeography\x12\x1d.links.v1.GetGeographyRequest\x1a\x13.links.v1.Geography\x12?\n\x0bGetDataLoad\x12\x1c.links.v1.GetDataLoadRequest\x1a\x12.links.v1.DataLoad\x12\x36\n\x08GetFlows\x12\x19.links.v1.GetFlowsRequest\x1a\x0f.links.v1.Flows\x12\x39\n\x05Watch\x12\x16.links.v1.WatchRequest\x1a\x16.links.v1.NetworkEvent0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13proto/network.proto\x12\x08links.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x12proto/common.proto\x1a\x13proto/control.proto\"\x17\n\x15GetConnectionsRequest\"\x84\x01\n\x0b\x43onnections\x12\"\n\x08switches\x18\x01 \x03(\x0b\x32\x10.links.v1.Switch\x12#\n\x05links\x18\x02 \x03(\x0b\x32\x14.links.v1.Connection\x12\x13\n\x0b\x63ontrollers\x18\x03 \x01(\r\x12\x17\n\x0fradio_emulators\x18\x04 \x01(\r\"L\n\x06Switch\x12\x13\n\x0b\x64\x61tapath_id\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\"B\n\nConnection\x12\t\n\x01\x61\x18\x01 \x01(\t\x12\x0e\n\x06\x61_port\x18\x02 \x01(\r\x12\t\n\x01\x62\x18\x03 \x01(\t\x12\x0e\n\x06\x62_port\x18\x04 \x01(\r\")\n\x15GetTrafficLoadRequest\x12\x10\n\x08\x63\x65ll_ids\x18\x01 \x03(\t\"Y\n\x0bTrafficLoad\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.links.v1.CellLoad\x12\'\n\x03now\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\x08\x43\x65llLoad\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04load\x18\x03 \x01(\x01\x12\x16\n\x0eobserved_slots\x18\x04 \x01(\r\x12\x1c\n\x04path\x18\x05 \x01(\x0e\x32\x0e.links.v1.Path\x12\x0b\n\x03why\x18\x06 \x01(\t\"5\n\x13GetGeographyRequest\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x10\n\x08\x64istrict\x18\x02 \x01(\t\"U\n\tGeography\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.links.v1.CellSite\x12%\n\x07sensors\x18\x02 \x03(\x0b\x32\x14.links.v1.SensorSite\"l\n\x08\x43\x65llSite\x12\x0f\n\x07\x63\x65ll_id\x18\x01 \x01(\t\x12\x10\n\x08\x64istrict\x18\x02 \x01(\t\x12\x0b\n\x03lon\x18\x03 \x01(\x01\x12\x0b\n\x03lat\x18\x04 \x01(\x01\x12\x10\n\x08height_m\x18\x05 \x01(\x01\x12\x11\n\tsquare_id\x18\x06 \x01(\r\"{\n\nSensorSite\x12\x11\n\tsensor_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x65ll_id\x18\x03 \x01(\t\x12\x10\n\x08\x64istrict\x18\x04 \x01(\t\x12\x0b\n\x03lon\x18\x05 \x01(\x01\x12\x0b\n\x03lat\x18\x06 \x01(\x01\x12\x0f\n\x07\x61\x64\x64ress\x18\x07 \x01(\t\"(\n\x12GetDataLoadRequest\x12\x12\n\nsensor_ids\x18\x01 \x03(\t\"1\n\x08\x44\x61taLoad\x12%\n\x07sensors\x18\x01 \x03(\x0b\x32\x14.links.v1.SensorData\"d\n\nSensorData\x12\x11\n\tsensor_id\x18\x01 \x01(\t\x12\x10\n\x08readings\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\x12\"\n\x04held\x18\x04 \x03(\x0b\x32\x14.links.v1.TimeWindow\"\'\n\x0fGetFlowsRequest\x12\x14\n\x0c\x64\x61tapath_ids\x18\x01 \x03(\x04\"z\n\x05\x46lows\x12\x1f\n\x06routes\x18\x01 \x03(\x0b\x32\x0f.links.v1.Route\x12\'\n\x05\x66lows\x18\x02 \x03(\x0b\x32\x18.links.v1.FlowStatistics\x12\'\n\x05ports\x18\x03 \x03(\x0b\x32\x18.links.v1.PortStatistics\"8\n\x05Route\x12\x11\n\tsensor_id\x18\x01 \x01(\t\x12\x1c\n\x04path\x18\x02 \x01(\x0e\x32\x0e.links.v1.Path\"/\n\x0cWatchRequest\x12\x1f\n\x06layers\x18\x01 \x03(\x0e\x32\x0f.links.v1.Layer\"\xea\x01\n\x0cNetworkEvent\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x0b\x63onnections\x18\x02 \x01(\x0b\x32\x15.links.v1.ConnectionsH\x00\x12*\n\x0ctraffic_load\x18\x03 \x01(\x0b\x32\x12.links.v1.CellLoadH\x00\x12)\n\tdata_load\x18\x04 \x01(\x0b\x32\x14.links.v1.SensorDataH\x00\x12\"\n\x06routes\x18\x05 \x01(\x0b\x32\x10.links.v1.RoutesH\x00\x42\x07\n\x05\x65vent\")\n\x06Routes\x12\x1f\n\x06routes\x18\x01 \x03(\x0b\x32\x0f.links.v1.Route*t\n\x05Layer\x12\x15\n\x11LAYER_UNSPECIFIED\x10\x00\x12\x15\n\x11LAYER_CONNECTIONS\x10\x01\x12\x16\n\x12LAYER_TRAFFIC_LOAD\x10\x02\x12\x13\n\x0fLAYER_DATA_LOAD\x10\x03\x12\x10\n\x0cLAYER_ROUTES\x10\x04\x32\x9c\x03\n\x0eNetworkService\x12H\n\x0eGetConnections\x12\x1f.links.v1.GetConnectionsRequest\x1a\x15.links.v1.Connections\x12H\n\x0eGetTrafficLoad\x12\x1f.links.v1.GetTrafficLoadRequest\x1a\x15.links.v1.TrafficLoad\x12\x42\n\x0cGetGeography\x12\x1d.links.v1.GetGeographyRequest\x1a\x13.links.v1.Geography\x12?\n\x0bGetDataLoad\x12\x1c.links.v1.GetDataLoadRequest\x1a\x12.links.v1.DataLoad\x12\x36\n\x08GetFlows\x12\x19.links.v1.GetFlowsRequest\x1a\x0f.links.v1.Flows\x12\x39\n\x05Watch\x12\x16.links.v1.WatchRequest\x1a\x16.links.v1.NetworkEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.network_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LAYER']._serialized_start=1811
-  _globals['_LAYER']._serialized_end=1927
+  _globals['_LAYER']._serialized_start=1824
+  _globals['_LAYER']._serialized_end=1940
   _globals['_GETCONNECTIONSREQUEST']._serialized_start=107
   _globals['_GETCONNECTIONSREQUEST']._serialized_end=130
   _globals['_CONNECTIONS']._serialized_start=133
@@ -49,33 +49,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAFFICLOAD']._serialized_start=456
   _globals['_TRAFFICLOAD']._serialized_end=545
   _globals['_CELLLOAD']._serialized_start=548
-  _globals['_CELLLOAD']._serialized_end=685
-  _globals['_GETGEOGRAPHYREQUEST']._serialized_start=687
-  _globals['_GETGEOGRAPHYREQUEST']._serialized_end=740
-  _globals['_GEOGRAPHY']._serialized_start=742
-  _globals['_GEOGRAPHY']._serialized_end=827
-  _globals['_CELLSITE']._serialized_start=829
-  _globals['_CELLSITE']._serialized_end=937
-  _globals['_SENSORSITE']._serialized_start=939
-  _globals['_SENSORSITE']._serialized_end=1062
-  _globals['_GETDATALOADREQUEST']._serialized_start=1064
-  _globals['_GETDATALOADREQUEST']._serialized_end=1104
-  _globals['_DATALOAD']._serialized_start=1106
-  _globals['_DATALOAD']._serialized_end=1155
-  _globals['_SENSORDATA']._serialized_start=1157
-  _globals['_SENSORDATA']._serialized_end=1257
-  _globals['_GETFLOWSREQUEST']._serialized_start=1259
-  _globals['_GETFLOWSREQUEST']._serialized_end=1298
-  _globals['_FLOWS']._serialized_start=1300
-  _globals['_FLOWS']._serialized_end=1422
-  _globals['_ROUTE']._serialized_start=1424
-  _globals['_ROUTE']._serialized_end=1480
-  _globals['_WATCHREQUEST']._serialized_start=1482
-  _globals['_WATCHREQUEST']._serialized_end=1529
-  _globals['_NETWORKEVENT']._serialized_start=1532
-  _globals['_NETWORKEVENT']._serialized_end=1766
-  _globals['_ROUTES']._serialized_start=1768
-  _globals['_ROUTES']._serialized_end=1809
-  _globals['_NETWORKSERVICE']._serialized_start=1930
-  _globals['_NETWORKSERVICE']._serialized_end=2342
+  _globals['_CELLLOAD']._serialized_end=698
+  _globals['_GETGEOGRAPHYREQUEST']._serialized_start=700
+  _globals['_GETGEOGRAPHYREQUEST']._serialized_end=753
+  _globals['_GEOGRAPHY']._serialized_start=755
+  _globals['_GEOGRAPHY']._serialized_end=840
+  _globals['_CELLSITE']._serialized_start=842
+  _globals['_CELLSITE']._serialized_end=950
+  _globals['_SENSORSITE']._serialized_start=952
+  _globals['_SENSORSITE']._serialized_end=1075
+  _globals['_GETDATALOADREQUEST']._serialized_start=1077
+  _globals['_GETDATALOADREQUEST']._serialized_end=1117
+  _globals['_DATALOAD']._serialized_start=1119
+  _globals['_DATALOAD']._serialized_end=1168
+  _globals['_SENSORDATA']._serialized_start=1170
+  _globals['_SENSORDATA']._serialized_end=1270
+  _globals['_GETFLOWSREQUEST']._serialized_start=1272
+  _globals['_GETFLOWSREQUEST']._serialized_end=1311
+  _globals['_FLOWS']._serialized_start=1313
+  _globals['_FLOWS']._serialized_end=1435
+  _globals['_ROUTE']._serialized_start=1437
+  _globals['_ROUTE']._serialized_end=1493
+  _globals['_WATCHREQUEST']._serialized_start=1495
+  _globals['_WATCHREQUEST']._serialized_end=1542
+  _globals['_NETWORKEVENT']._serialized_start=1545
+  _globals['_NETWORKEVENT']._serialized_end=1779
+  _globals['_ROUTES']._serialized_start=1781
+  _globals['_ROUTES']._serialized_end=1822
+  _globals['_NETWORKSERVICE']._serialized_start=1943
+  _globals['_NETWORKSERVICE']._serialized_end=2355
 # @@protoc_insertion_point(module_scope)

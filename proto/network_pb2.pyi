@@ -80,18 +80,20 @@ class TrafficLoad(_message.Message):
     def __init__(self, cells: _Optional[_Iterable[_Union[CellLoad, _Mapping]]] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CellLoad(_message.Message):
-    __slots__ = ("cell_id", "time", "load", "observed_slots", "path")
+    __slots__ = ("cell_id", "time", "load", "observed_slots", "path", "why")
     CELL_ID_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
     OBSERVED_SLOTS_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
     cell_id: str
     time: _timestamp_pb2.Timestamp
     load: float
     observed_slots: int
     path: _common_pb2.Path
-    def __init__(self, cell_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., load: _Optional[float] = ..., observed_slots: _Optional[int] = ..., path: _Optional[_Union[_common_pb2.Path, str]] = ...) -> None: ...
+    why: str
+    def __init__(self, cell_id: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., load: _Optional[float] = ..., observed_slots: _Optional[int] = ..., path: _Optional[_Union[_common_pb2.Path, str]] = ..., why: _Optional[str] = ...) -> None: ...
 
 class GetGeographyRequest(_message.Message):
     __slots__ = ("type", "district")

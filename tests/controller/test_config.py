@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.config import Config, ConfigError, ForecastConfig, load_config, reference
-from predictor import NAMES
+from controller.config import Config, ConfigError, DecisionConfig, ForecastConfig, choices_of, load_config, reference
+from predictor import NAMES, QUANTILES, TRAINED
+from predictor.risk import RULES, WINDOWS
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +48,11 @@ def test_config_file_from_the_environment(tmp_path):
         ('[service]\nlisten = "50551"\n', "must be host:port"),
         ('[service]\ntls_key = "key.pem"\n', "tls_certificate and tls_key go together"),
         ("decision = 1\n", "must be a section"),
+        ('[decision]\nload = "0.95"\n', "'0.95' is not one of mean, 0.1"),
+        ("[decision]\nload = 0.8\n", "a str is expected, not 0.8"),
+        ('[decision]\nwindow = "min"\n', "'min' is not one of max, mean"),
+        ("[decision]\nhysteresis = 1.5\n", "decision.hysteresis: 1.5 is above 1.0"),
+        ('[forecast]\nmodel = "oracle"\n', "'oracle' is not one of"),
         ("[decision\n", "not TOML"),
     ],
 )
@@ -73,9 +79,25 @@ def test_a_missing_file_is_an_error(tmp_path):
         load_config(tmp_path / "none.toml", {})
 
 
-def test_the_forecasters_to_choose_from_are_those_that_exist():
+def test_the_forecasters_to_choose_from_are_those_that_need_no_training():
     field = next(key for key in dataclasses.fields(ForecastConfig) if key.name == "model")
-    assert field.metadata["choices"] == NAMES
+    assert set(choices_of(field)) == set(NAMES) - set(TRAINED)
+    assert "timesfm" in choices_of(field)
+
+
+def test_an_adapter_is_for_timesfm_only(tmp_path):
+    file = tmp_path / "links.toml"
+    file.write_text('[forecast]\nmodel = "arima"\nadapter = "somewhere"\n')
+    with pytest.raises(ConfigError, match="forecast.adapter is for the model timesfm, but forecast.model is arima"):
+        load_config(file, {})
+    file.write_text('[forecast]\nmodel = "timesfm"\nadapter = "somewhere"\nfine_tune_hours = 24.0\n')
+    assert load_config(file, {}).forecast.fine_tune_hours == 24
+
+
+def test_the_statistics_to_choose_from_are_those_that_exist():
+    fields = {key.name: key for key in dataclasses.fields(DecisionConfig)}
+    assert choices_of(fields["load"]) == RULES and choices_of(fields["window"]) == WINDOWS
+    assert RULES == ("mean", *map(str, QUANTILES))
 
 
 def test_the_reference_is_current_and_complete():

@@ -103,6 +103,21 @@ async def test_load_decides_the_path_and_telemetry_moves_routes(tmp_path):
         assert all((t.path == Path.ZIGBEE.value) == (t.cell_id == crowded) for t in transfers)
 
 
+async def test_a_new_decision_is_told_to_watchers_with_its_reason(tmp_path):
+    async with running(tmp_path) as city:
+        network = network_pb2_grpc.NetworkServiceStub(city.channel)
+        crowded = city.scenario.cells[0].id
+        watch = network.Watch(network_pb2.WatchRequest(layers=[network_pb2.LAYER_TRAFFIC_LOAD]))
+        await city.publish(1.4, [crowded])
+        async for event in watch:
+            if event.traffic_load.cell_id == crowded and event.traffic_load.path == Path.ZIGBEE.value:
+                break
+        assert event.traffic_load.why.startswith("largest predicted load")
+        assert "not below tau 0.700" in event.traffic_load.why
+        now = await network.GetTrafficLoad(network_pb2.GetTrafficLoadRequest(cell_ids=[crowded]))
+        assert now.cells[0].why == event.traffic_load.why
+
+
 async def test_policy_delay_decides_by_predicted_delay(tmp_path):
     config = replace(Config(), decision=DecisionConfig(policy="delay", mixed=True, tau=0.0))
     async with running(tmp_path, config=config) as city:

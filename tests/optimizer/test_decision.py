@@ -43,6 +43,53 @@ def test_impossible_loads_are_named(load):
         decide({"a": load}, 0.5)
 
 
+def path_of(loads, tau, hysteresis):
+    """The paths of one cell whose load takes these values one after the other."""
+    previous, paths = {}, []
+    for load in loads:
+        previous = decide({"a": load}, tau, hysteresis, previous)
+        paths.append(previous["a"].path)
+    return paths
+
+
+def test_a_cell_comes_back_below_tau_less_the_hysteresis_and_the_reason_is_said():
+    sixg, zigbee = Path.SIXG, Path.ZIGBEE
+    assert path_of([0.69, 0.70, 0.69, 0.65, 0.64, 0.69], 0.7, 0.05) == [sixg, zigbee, zigbee, zigbee, sixg, sixg]
+    over = decide({"a": 0.7}, 0.7, 0.05)
+    held = decide({"a": 0.68, "b": 0.68}, 0.7, 0.05, over, "largest predicted load")
+    assert held["a"].why == (
+        "largest predicted load 0.680 below tau 0.700, but the cell was over it and comes back to 6G below 0.650"
+    )
+    assert held["b"].why == "largest predicted load 0.680 below tau 0.700" and held["a"].load == 0.68
+
+
+@given(st.floats(0.05, 1), st.floats(0, 0.5), st.lists(st.floats(-1, 1), min_size=2, max_size=50))
+def test_a_load_within_the_hysteresis_of_tau_changes_the_path_at_most_once(tau, hysteresis, noise):
+    """Below tau by less than the hysteresis, or anything above: to Zigbee at most once, and never back."""
+    width = min(hysteresis, tau / 2)
+    paths = path_of([tau + max(value, -0.999) * width for value in noise], tau, hysteresis)
+    assert sum(a is not b for a, b in zip(paths, paths[1:], strict=False)) <= 1
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.lists(st.floats(0, 1.5), min_size=1, max_size=50))
+def test_hysteresis_only_ever_keeps_a_cell_off_6g_and_never_for_good(tau, hysteresis, loads):
+    with_it, without = path_of(loads, tau, hysteresis), path_of(loads, tau, 0.0)
+    for path, plain, load in zip(with_it, without, loads, strict=True):
+        assert path is plain or (path is Path.ZIGBEE and load >= tau / 2)
+    if tau > 1e-300:
+        assert path_of([*loads, 0.0], tau, hysteresis)[-1] is Path.SIXG
+
+
+def test_an_unknown_load_is_no_load_over_tau():
+    assert path_of([math.nan, 0.68], 0.7, 0.05) == [Path.ZIGBEE, Path.SIXG]
+
+
+@pytest.mark.parametrize("hysteresis", [-0.1, 1.1, math.nan])
+def test_hysteresis_must_be_a_share(hysteresis):
+    with pytest.raises(ValueError, match="hysteresis"):
+        decide({"a": 0.1}, 0.7, hysteresis)
+
+
 def test_paths_have_the_numbers_of_the_proto():
     assert Path(common_pb2.PATH_SIXG) is Path.SIXG and Path.SIXG.value == common_pb2.PATH_SIXG
     assert Path(common_pb2.PATH_ZIGBEE) is Path.ZIGBEE and Path.ZIGBEE.value == common_pb2.PATH_ZIGBEE

@@ -6,9 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from predictor import NAMES, QUANTILES, forecaster
-from predictor.naive import fill
+from predictor.arima import Arima
+from predictor.naive import Persistence, SeasonalNaive, fill
+from predictor.profile import Profile
 
 DAY, WEEK = 144, 1008
+UNTRAINED = {
+    "arima": Arima(),
+    "persistence": Persistence(),
+    "seasonal-naive-day": SeasonalNaive("seasonal-naive-day", (DAY,)),
+    "seasonal-naive-week": SeasonalNaive("seasonal-naive-week", (WEEK, DAY)),
+    "profile": Profile(),
+}
 
 
 def rhythm(cells: int, slots: int, seed: int, noise: float = 0.05) -> np.ndarray:
@@ -20,9 +29,9 @@ def rhythm(cells: int, slots: int, seed: int, noise: float = 0.05) -> np.ndarray
     return day * week * np.exp(noise * rng.standard_normal((cells, slots))) * rng.uniform(0.5, 1.5, (cells, 1))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNTRAINED)
 def test_shapes_order_of_quantiles_and_pickling(name):
-    model = pickle.loads(pickle.dumps(forecaster(name)))
+    model = pickle.loads(pickle.dumps(UNTRAINED[name]))
     result = pickle.loads(pickle.dumps(model.forecast(rhythm(3, 2 * WEEK, 1), 7)))
     assert model.name == name
     assert result.mean.shape == (3, 7)
@@ -33,11 +42,17 @@ def test_shapes_order_of_quantiles_and_pickling(name):
     assert np.isfinite(result.mean).all()
 
 
+def test_the_registry_makes_them_by_name():
+    for name in NAMES:
+        if name in UNTRAINED:
+            assert forecaster(name, DAY) == UNTRAINED[name]
+
+
 @pytest.mark.parametrize(("name", "season"), [("seasonal-naive-day", DAY), ("seasonal-naive-week", WEEK)])
 def test_exactly_seasonal_series_is_forecast_exactly(name, season):
     t = np.arange(3 * WEEK)
     series = 1 + np.sin(2 * np.pi * t / season) + (t % season == 5)
-    result = forecaster(name).forecast(series[None, : 2 * WEEK], WEEK)
+    result = UNTRAINED[name].forecast(series[None, : 2 * WEEK], WEEK)
     np.testing.assert_allclose(result.mean[0], series[2 * WEEK :], rtol=1e-12)
     np.testing.assert_allclose(result.quantiles[0], np.tile(series[2 * WEEK :], (9, 1)), atol=1e-12)
 
@@ -55,6 +70,33 @@ def test_naives_equal_a_second_implementation(seed, horizon, slots):
     ahead = np.sqrt(np.arange(1, horizon + 1))
     upper = series[:, -1:] + 1.2815515655446004 * sigma[:, None] * ahead
     np.testing.assert_allclose(last.quantiles[:, 8], upper, rtol=0.02)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 60), st.sampled_from([1, 7, 24]))
+@settings(max_examples=30, deadline=None)
+def test_naives_and_their_intervals_are_those_of_statsforecast(seed, horizon, slots, season):
+    from statsforecast import models
+
+    series = 10 + np.random.default_rng(seed).random((3, max(slots, season)))  # far from 0, at which ours are cut
+    ours = (Persistence() if season == 1 else SeasonalNaive("s", (season,))).forecast(series, horizon)
+    theirs = models.Naive() if season == 1 else models.SeasonalNaive(season_length=season)
+    for cell in range(3):
+        result = theirs.forecast(y=series[cell], h=horizon, level=[20, 40, 60, 80])
+        low, high = [result[f"lo-{n}"] for n in (80, 60, 40, 20)], [result[f"hi-{n}"] for n in (20, 40, 60, 80)]
+        np.testing.assert_allclose(ours.mean[cell], result["mean"])
+        np.testing.assert_allclose(ours.quantiles[cell], np.maximum([*low, result["mean"], *high], 0), rtol=1e-6)
+
+
+def test_cells_whose_histories_begin_apart_do_not_mix():
+    history = rhythm(4, 2 * WEEK, 9)
+    history[1, :100], history[2, :1900], history[3, 1500] = np.nan, np.nan, np.nan
+    for model in UNTRAINED.values():
+        together = model.forecast(history, 6)
+        for cell in range(4):
+            alone = model.forecast(history[cell : cell + 1], 6)
+            np.testing.assert_array_equal(together.mean[cell], alone.mean[0])
+            np.testing.assert_array_equal(together.quantiles[cell], alone.quantiles[0])
+            assert together.notes[cell] == alone.notes[0]
 
 
 def test_arima_forecasts_a_smooth_seasonal_series_closely():
@@ -85,10 +127,10 @@ def test_arima_reacts_on_top_of_a_rhythm_and_comes_down_after_a_spike():
     np.testing.assert_allclose(back, forecaster("arima").forecast(usual, 1).mean, rtol=0.35)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNTRAINED)
 def test_scale_equivariance_and_permutation_of_cells(name):
     history = rhythm(3, 10 * DAY, 11)
-    model = forecaster(name)
+    model = UNTRAINED[name]
     plain = model.forecast(history, 5)
     scaled = model.forecast(history * 1000, 5)
     np.testing.assert_allclose(scaled.mean, plain.mean * 1000, rtol=1e-3)
@@ -99,11 +141,11 @@ def test_scale_equivariance_and_permutation_of_cells(name):
     np.testing.assert_array_equal(moved.quantiles, plain.quantiles[order])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNTRAINED)
 @pytest.mark.parametrize("missing", ["scattered", "a block", "the end", "the beginning"])
 def test_missing_slots_are_filled_and_said(name, missing):
     history = rhythm(1, 2 * WEEK, 2, noise=0.02)
-    whole = forecaster(name).forecast(history, 6)
+    whole = UNTRAINED[name].forecast(history, 6)
     where = {
         "scattered": np.random.default_rng(0).random(history.size) < 0.2,
         "a block": slice(500, 700),
@@ -112,7 +154,7 @@ def test_missing_slots_are_filled_and_said(name, missing):
     }[missing]
     history[0, where] = np.nan
     count = int(np.isnan(history).sum())
-    result = forecaster(name).forecast(history, 6)
+    result = UNTRAINED[name].forecast(history, 6)
     np.testing.assert_allclose(result.mean, whole.mean, rtol=0.3)
     assert np.isfinite(result.quantiles).all()
     if missing == "the beginning":
@@ -146,10 +188,10 @@ def test_fill_keeps_what_is_known_and_takes_the_rest_from_the_same_slot(size, se
             assert filled[slot] == (before or after)[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNTRAINED)
 def test_short_histories_fall_back_and_say_so(name):
     for slots in (1, 2, 3, 30, 143):
-        result = forecaster(name).forecast(np.full((2, slots), 0.25), 4)
+        result = UNTRAINED[name].forecast(np.full((2, slots), 0.25), 4)
         np.testing.assert_allclose(result.mean, 0.25)
         np.testing.assert_allclose(result.quantiles, 0.25)
         assert all("persistence" in note or name == "persistence" for note in result.notes)
@@ -162,26 +204,26 @@ def test_a_week_is_missing_a_day_will_do():
     assert "432 slots of history, 1008 needed: season of 144 slots instead" in result.notes[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNTRAINED)
 def test_nothing_known_gives_nan_and_says_so_without_harm_to_other_cells(name):
     history = rhythm(3, 3 * DAY, 6)
     history[1] = np.nan
-    result = forecaster(name).forecast(history, 4)
+    result = UNTRAINED[name].forecast(history, 4)
     assert np.isnan(result.mean[1]).all() and np.isnan(result.quantiles[1]).all()
     assert "no value" in result.notes[1]
     assert np.isfinite(result.mean[[0, 2]]).all()
-    assert np.isnan(forecaster(name).forecast(np.empty((2, 0)), 3).mean).all()
-    assert forecaster(name).forecast(np.empty((0, 500)), 3).mean.shape == (0, 3)
+    assert np.isnan(UNTRAINED[name].forecast(np.empty((2, 0)), 3).mean).all()
+    assert UNTRAINED[name].forecast(np.empty((0, 500)), 3).mean.shape == (0, 3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNTRAINED)
 def test_constant_and_zero_loads(name):
     history = np.stack([np.zeros(2 * WEEK), np.full(2 * WEEK, 0.5)])
-    result = forecaster(name).forecast(history, 12)
+    result = UNTRAINED[name].forecast(history, 12)
     np.testing.assert_allclose(result.mean, [[0.0] * 12, [0.5] * 12], atol=1e-12)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", UNTRAINED)
 @pytest.mark.parametrize(
     ("history", "horizon", "message"),
     [
@@ -196,11 +238,11 @@ def test_constant_and_zero_loads(name):
 )
 def test_bad_input_is_named(name, history, horizon, message):
     with pytest.raises(ValueError, match=message):
-        forecaster(name).forecast(history, horizon)
+        UNTRAINED[name].forecast(history, horizon)
 
 
 def test_unknown_names_and_slots():
-    with pytest.raises(ValueError, match="'prophet' is unknown; choose one of arima"):
+    with pytest.raises(ValueError, match="'prophet' is unknown; choose one of .*arima"):
         forecaster("prophet")
     with pytest.raises(ValueError, match="day_slots: 1"):
         forecaster("arima", 1)
@@ -223,7 +265,7 @@ def test_arima_beats_both_seasonal_naives_on_milan(real_data):
     true = np.stack([traffic[:, o] for o in origins])
     error = {}
     for name in ("arima", "seasonal-naive-day", "seasonal-naive-week"):
-        made = np.stack([forecaster(name).forecast(traffic[:, o - 2 * WEEK : o], 1).mean[:, 0] for o in origins])
+        made = np.stack([UNTRAINED[name].forecast(traffic[:, o - 2 * WEEK : o], 1).mean[:, 0] for o in origins])
         error[name] = np.sqrt(((made - true) ** 2).mean(axis=0)) / true.mean(axis=0)
     assert (error["arima"] < error["seasonal-naive-day"]).all()
     assert (error["arima"] < error["seasonal-naive-week"]).all()
