@@ -183,11 +183,13 @@ class NeuralForecaster:
         """[C, OUTPUTS, steps]: the outputs for the ``steps`` slots after ``series``, ``history`` without its gaps."""
         window = self.fitted.window
         source = Source.of(*(np.pad(part, ((0, 0), (0, window.steps))) for part in (series, history)), window)
+        if not len(series):
+            return np.empty((0, OUTPUTS, window.steps))
         cells, outputs = torch.arange(len(series)), []
         for part in [cells] if self.spatial else cells.split(FORECAST_WINDOWS):
             batch = source.batch(part, torch.full(part.shape, window.reach))
             outputs.append(network(batch.inputs) * batch.scale[:, None, None] + batch.centre[:, None, None])
-        return torch.cat(outputs).numpy() if outputs else np.empty((0, OUTPUTS, window.steps))
+        return torch.cat(outputs).numpy()
 
     def _checked_grid(self, grid: NDArray[np.int64] | None, cells: int) -> NDArray[np.int64] | None:
         if not self.spatial:
@@ -210,7 +212,7 @@ class NeuralForecaster:
             origins = slots - validation - self.steps - window.reach + 1
             if origins >= (2 * self.day_slots if count > 1 else self.steps):
                 return window, slots - validation
-        shortest = window.least + 2 * self.steps + 3 * self.steps // 2
+        shortest = window.least + 2 * self.steps + 3 * self.steps // 2 - 1
         raise ValueError(f"{self.name}: history of {slots} slots; training needs {shortest} or more")
 
 

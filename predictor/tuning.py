@@ -22,7 +22,7 @@ HELD_BACK_DAYS = 3
 HORIZONS = (1, 10, 30, 60)
 STRIDE = 24  # slots from one origin to the next
 
-Space = Mapping[type[NeuralForecaster], Mapping[str, Sequence]]
+Space = Mapping[NeuralForecaster, Mapping[str, Sequence]]  # for each model where the search starts from
 
 SEEDS = 2  # trainings per trial, averaged: seeds differ by as much as many settings do
 
@@ -33,16 +33,16 @@ COMMON = {
     "weight_decay": (0.01, 0.1),
 }
 SPACE: Space = {
-    Mlp: {**COMMON, "width": (64, 256)},
-    Lstm: {**COMMON, "width": (32, 64, 128), "patch": (6, 12)},
-    Conv3d: {**COMMON, "width": (8, 16, 32), "patch": (6, 12)},
-    ConvLstm: {**COMMON, "width": (8, 16, 32), "patch": (6, 12)},
+    Mlp(): {**COMMON, "width": (64, 256)},
+    Lstm(): {**COMMON, "width": (32, 64, 128), "patch": (6, 12)},
+    Conv3d(): {**COMMON, "width": (8, 16, 32), "patch": (6, 12)},
+    ConvLstm(): {**COMMON, "width": (8, 16, 32), "patch": (6, 12)},
 }
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Changed settings, per-cell NRMSE by horizon (mean over cells, seeds), parameters, and whether it was the best."""
+    """Changed settings, per-cell NRMSE by horizon (mean over cells and seeds), parameters, whether it was the best."""
 
     model: str
     settings: Mapping[str, Any]
@@ -61,25 +61,24 @@ def search(
     grid: NDArray[np.int64],
     seed: int = 0,
     *,
-    day_slots: int = 144,
     space: Space = SPACE,
     progress: Progress | None = None,
 ) -> list[Trial]:
     """All trials, model by model and in order, on ``history`` [C, T] of cells at rows and columns ``grid`` [C, 2].
 
-    The models' defaults are where the search starts from. ``chosen`` marks the best trial of each model.
+    ``chosen`` marks the best trial of each model. Raises ValueError for a history too short to train on.
     """
     array = checked(history, 1)
     trials: list[Trial] = []
     for done, (model, options) in enumerate(space.items()):
-        found = [_trial(model(day_slots=day_slots), {}, array, grid, seed)]
+        found = [_trial(model, {}, array, grid, seed)]
         for setting, values in options.items():
             best = min(found, key=lambda trial: trial.score)
-            tried = getattr(replace(model(), **best.settings), setting)
+            tried = getattr(replace(model, **best.settings), setting)
             for value in values:
                 if value != tried:
                     settings = {**best.settings, setting: value}
-                    found.append(_trial(model(day_slots=day_slots), settings, array, grid, seed))
+                    found.append(_trial(model, settings, array, grid, seed))
                     if progress:
                         progress(f"{found[-1].model} {settings}: {found[-1].score:.4f}", done / len(space))
         best = min(found, key=lambda trial: trial.score)

@@ -37,7 +37,7 @@ async def test_ask_shows_progress_and_answers(tmp_path):
         code, out, err = await links("ask", HUMIDITY, "--service", city.address)
         assert code == 0, err
         assert "humidity: mean" in out
-        for step in ("plan", "loading", "forecast by arima", "decision", "RRM", "routes", "retrieval", "moved"):
+        for step in ("plan", "loading", "forecast by timesfm", "decision", "RRM", "routes", "retrieval", "moved"):
             assert step in err, err
 
 

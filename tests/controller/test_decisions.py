@@ -1,7 +1,5 @@
 """Forecasts in batches, decisions by the rule of the configuration, and which routes follow them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -169,7 +167,7 @@ def test_a_worker_loads_a_model_once_for_each_setting(monkeypatch):
 
     def counted(name, **settings):
         made.append((name, settings))
-        return real(name)
+        return real("persistence")
 
     real = module.forecaster
     monkeypatch.setattr(module, "forecaster", counted)
@@ -178,8 +176,12 @@ def test_a_worker_loads_a_model_once_for_each_setting(monkeypatch):
     for _ in range(3):
         assert forecast_cells(settings, np.full((2, 5), 0.5), 2).mean.tolist() == [[0.5, 0.5]] * 2
     assert made == [("persistence", {"checkpoint": "", "adapter": ""})]
-    forecast_cells(replace(settings, checkpoint="there", adapter="here"), np.full((2, 5), 0.5), 2)
-    assert made[1:] == [("persistence", {"checkpoint": "there", "adapter": "here"})]
+    forecast_cells(ForecastConfig(model="timesfm", checkpoint="there"), np.full((2, 5), 0.5), 2)
+    forecast_cells(ForecastConfig(model="timesfm", checkpoint="there", adapter="here"), np.full((2, 5), 0.5), 2)
+    assert made[1:] == [
+        ("timesfm", {"checkpoint": "there", "adapter": ""}),
+        ("timesfm+lora", {"checkpoint": "there", "adapter": "here"}),
+    ]
     module.loaded.cache_clear()
 
 

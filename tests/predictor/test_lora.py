@@ -23,6 +23,7 @@ from predictor.lora import (
     save_adapter,
     train_lora,
     validation_error,
+    windows,
 )
 from predictor.timesfm_forecaster import TimesFM
 from predictor.timesfm_model import CheckpointError, digest, load_checkpoint, predict, save_checkpoint
@@ -400,6 +401,23 @@ def test_bad_histories_are_named(base):
         train_lora(base, SITE[0], settings=QUICK)
     with pytest.raises(CheckpointError, match="no such folder"):
         train_lora("missing", SITE, settings=QUICK)
+
+
+def test_windows_show_nothing_of_the_part_held_back_nor_of_what_is_not_known():
+    history = daily(3, 6 * DAY, 5)
+    history[:, :200], history[:, 4 * DAY :] = np.nan, 1e6  # training ends after four days
+    site = Site.of(history, DAY, QUICK)
+    module = tiny_module()
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        observed, _, known, padding, positions = windows(rng, site, replace(QUICK, rehearsal=0.0), module)
+        assert observed.shape == known.shape == (12, 20 * 32 + 128)
+        assert len(set(positions.tolist())) == 8 and positions.max() < 20
+        for row, there, nothing in zip(observed, known, padding, strict=True):
+            assert row.max() < 0.1  # the mean over all days is far above that of the first four
+            assert not there[:nothing].any() and there[nothing]
+            assert (row[there] > 0).all()
+            assert there.sum() <= 4 * DAY - 200
 
 
 def test_hourly_loads_are_learnt_from_too(base, monkeypatch):

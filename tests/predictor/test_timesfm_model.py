@@ -118,7 +118,7 @@ def test_normalise_is_the_packages_running_statistics(masked):
 
 
 def test_normalise_loses_no_digits_of_large_and_nearly_constant_values():
-    values = (1e6 + np.random.default_rng(2).integers(-1, 2, (2, 64))).astype(np.float32)  # exact in float32
+    values = (1.6e7 + np.random.default_rng(2).integers(-1, 2, (2, 64))).astype(np.float32)  # exact in float32
     _, mean, deviation = normalise(torch.from_numpy(values).unflatten(1, (2, 32)), torch.zeros(2, 2, 32, dtype=bool))
     for i, so_far in enumerate((values[:, :32], values)):
         np.testing.assert_allclose(mean[:, i], so_far.mean(1, dtype=np.float64), rtol=1e-7)
