@@ -1,10 +1,9 @@
-"""The optimiser's commands: ``links solve``, ``make-instance``, ``convert`` and ``eval``.
+"""The optimiser's commands: ``links solve``, ``make-instance`` and ``convert``.
 
 What they need is imported when they run, so that ``links --help`` stays quick.
 """
 
 import argparse
-import importlib
 import json
 import math
 import tempfile
@@ -59,15 +58,6 @@ _SOLVER_FLAGS = {
     "--sinr-waiver": dict(
         dest="sinr_waiver_db", type=float, metavar="DB", help="with --no-admission: by how much beta may be waived"
     ),
-}
-_EVALUATIONS = {
-    "fig6": "latency against tau (the paper's Fig. 6)",
-    "forecast": "errors of the load forecasters on a history file (the paper's Table III)",
-    "forecast-speed": "time and memory of TimesFM forecasts for a city",
-    "rrm": "time and certified gap of the solvers against size",
-    "table3": "the forecasters' errors written up, the paper's figures beside them",
-    "tau": "how often each forecaster sends a cell the wrong way",
-    "zigbee": "Zigbee delay, analytic beside simulated",
 }
 
 
@@ -125,12 +115,6 @@ def add_commands(commands, config: argparse.ArgumentParser) -> None:
     convert.add_argument("--seed", type=int, metavar="S", help="of the channel (default: the scenario's)")
     convert.add_argument("--solve", action="store_true", help="solve it too, and show each sensor's grant")
     convert.add_argument("--out", type=Path, metavar="INSTANCE.npz", help="write the instance for `links solve`")
-    which = "; ".join(f"{name}: {text}" for name, text in _EVALUATIONS.items())
-    evaluate = add("eval", _eval, f"Run an evaluation. {which}.")
-    evaluate.add_argument("what", choices=_EVALUATIONS)
-    evaluate.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="...", help="the evaluation's own, see `links eval fig6 --help`"
-    )
 
 
 # --- solve, make-instance ---------------------------------------------------------------------------------------------
@@ -433,10 +417,3 @@ def _grant_row(grant: Mapping | None) -> list[str]:
         f"{grant['power_dbm']:.1f}",
         str(len(grant["resource_blocks"])),
     ]
-
-
-# --- eval -------------------------------------------------------------------------------------------------------------
-
-
-def _eval(arguments: argparse.Namespace) -> int:
-    return importlib.import_module(f"evaluation.{arguments.what.replace('-', '_')}").main(arguments.arguments) or DONE

@@ -708,7 +708,7 @@ def _there(values: Iterable[float | None]) -> list[float]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m evaluation.rrm", description=__doc__)
+    parser = argparse.ArgumentParser(prog="links eval rrm", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="directory for rrm.json, rrm.md and the plots")
     parser.add_argument("--sizes", choices=("quick", "full"), default="full")
     parser.add_argument("--only", choices=GROUPS, action="append", help="may be given more than once")
@@ -730,7 +730,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.time_limit,
         options.reference_limit,
         options.workers,
-        " ".join(["python -m evaluation.rrm", *argv]),
+        " ".join(["links eval rrm", *argv]),
         lambda text: errors.print(text, markup=False),
     )
     write(report, options.out)

@@ -1,4 +1,4 @@
-"""Zigbee, analytic model against event simulation: ``python -m evaluation.zigbee --out DIR``.
+"""Zigbee, analytic model against event simulation: ``links eval zigbee --out DIR``.
 
 Writes ``zigbee.svg`` (goodput and mean delay against contenders) and ``zigbee.json`` (all figures behind it), and
 prints them as tables: goodput, delay, and the stack times that published measurements of modules ask for.
@@ -8,7 +8,8 @@ import argparse
 import json
 import math
 import statistics
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -197,19 +198,20 @@ def report(points: list[Point], fits: list[StackFit]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m evaluation.zigbee", description=__doc__)
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="links eval zigbee", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for zigbee.svg and zigbee.json")
     parser.add_argument("--seeds", type=int, default=5, help="simulation runs of each point")
     parser.add_argument("--seconds", type=float, default=30.0, help="simulated seconds of each goodput run")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     points, fits = compare(options.seeds, options.seconds), fit_stacks()
     options.out.mkdir(parents=True, exist_ok=True)
     draw(points, options.out / "zigbee.svg")
     record = {"points": [asdict(point) for point in points], "stack_fits": [asdict(fit) for fit in fits]}
     (options.out / "zigbee.json").write_text(json.dumps(record, indent=1) + "\n")
     print(report(points, fits))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

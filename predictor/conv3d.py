@@ -16,6 +16,8 @@ class Conv3d(NeuralForecaster):
     name: str = "conv3d"
     spatial = True
     width: int = 16
+    learning_rate: float = 3e-4
+    dropout: float = 0.3
     patch: int = 6
 
     def network(self, window: Window, grid: NDArray | None) -> nn.Module:

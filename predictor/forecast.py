@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+LARGEST = 1e100  # of a load in any unit; squares and sums of larger ones overflow
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class Forecaster(Protocol):
         """Forecast ``horizon`` slots after ``history`` [C, T]: load per slot, evenly spaced, NaN = missing.
 
         A history too short for the model gives a fallback, said in the notes; one without any value gives NaN. Raises
-        ValueError for a wrong shape, negative or infinite values and a horizon below 1.
+        ValueError for a wrong shape, values that are negative, infinite or above LARGEST, and a horizon below 1.
         """
         ...
 
@@ -56,10 +57,12 @@ def checked(history: ArrayLike, horizon: int) -> Floats:
         raise ValueError("history: must be numbers, [C, T]: one row per cell, NaN where a slot is missing") from None
     if array.ndim != 2:
         raise ValueError(f"history: shape {list(array.shape)} must be [C, T]: one row per cell, one column per slot")
-    for bad, what in ((np.isinf(array), "is infinite"), (array < 0, "is negative")):
+    for bad, what in ((np.isinf(array), "is infinite"), (array < 0, "is negative"), (array > LARGEST, "is too large")):
         if bad.any():
             cell, slot = np.argwhere(bad)[0]
-            raise ValueError(f"history[{cell}, {slot}]: {array[cell, slot]} {what}; loads are finite and 0 or more")
+            raise ValueError(
+                f"history[{cell}, {slot}]: {array[cell, slot]} {what}; loads are finite, 0 or more, at most {LARGEST:g}"
+            )
     if isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1:
         raise ValueError(f"horizon: {horizon!r} must be a whole number of slots, 1 or more")
     return array

@@ -42,7 +42,8 @@ class LoraSettings:
     """The paper's (r, alpha, dropout, batch, epochs), and ours. An epoch has a window per cell and patch of history.
 
     ``validation_share`` of the history's slots, at least two days, is held back. ``patience``: epochs without a better
-    validation error before training ends. ``rehearsal``: share of synthetic windows. ``shrink``: factors tried.
+    validation error before training ends. ``rehearsal``: share of synthetic windows. ``least_days``: of history before
+    a patch that is learnt from (less where the history is shorter). ``shrink``: factors tried.
     """
 
     rank: int = 16
@@ -58,6 +59,7 @@ class LoraSettings:
     validation_stride: int = 12
     patience: int = 3
     rehearsal: float = 0.2
+    least_days: int = 1
     shrink: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -199,12 +201,16 @@ class _Run:
             for group in optimiser.param_groups:
                 group["lr"] = settings.rate * min(1.0, 10 * share + 0.05) * (0.5 + 0.5 * math.cos(math.pi * share))
             rng = np.random.default_rng([self.seed, epoch, i])
-            loss = window_loss(self.module, *windows(rng, self.site, settings, self.module), self.site.day_slots)
+            loss = window_loss(self.module, *windows(rng, self.site, settings, self.module), self._least())
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 1.0)
             optimiser.step()
             optimiser.zero_grad()
             self.progress(f"epoch {epoch + 1}", (epoch + (i + 1) / batches) / settings.epochs)
+
+    def _least(self) -> int:
+        """Slots of history before a patch that is learnt from: what later forecasts will have, if there is enough."""
+        return min(self.settings.least_days * self.site.day_slots, self.site.training_end // 2)
 
     def _error(self) -> float:
         """Mean over horizons of the per-cell NRMSE on the part held back, as the evaluation measures it."""
@@ -322,9 +328,9 @@ def window_loss(
     known: Tensor,
     padding: Tensor,
     positions: Tensor,
-    day_slots: int,
+    least: int,
 ) -> Tensor:
-    """Loss of a batch of windows, forecast from the patches at ``positions``."""
+    """Loss of a batch of windows, forecast from the patches at ``positions`` that ``least`` slots precede."""
     patch, ahead = module.p, module.o
     context = observed.shape[1] - ahead
     masks = (torch.arange(context)[None, :] < padding[:, None]).unflatten(1, (-1, patch))
@@ -338,8 +344,7 @@ def window_loss(
     def normed_after(series: Tensor) -> Tensor:
         return ((after(series) - mean) / deviation.clamp(min=1e-6)).clamp(-20, 20)
 
-    # Only patches with a day of history before them: nothing can be known of the rhythm earlier.
-    ready = (positions[None, :] + 1) * patch - padding[:, None] >= day_slots
+    ready = (positions[None, :] + 1) * patch - padding[:, None] >= least
     targets = Targets(normed_after(observed), normed_after(latent), after(known) & ready[..., None])
     loss = forecast_loss(module.point_head(embeddings), targets)
     return loss + 0.5 * quantile_loss(module.quantile_head(embeddings)[:, :, :ahead], targets)
@@ -378,7 +383,8 @@ def validation_error(module: TimesFMModule, site: Site, settings: LoraSettings) 
 
 
 def save_adapter(adapter: Adapter, directory: Path) -> None:
-    """Write adapter_model.safetensors and adapter_config.json, with PEFT's keys beside ours under ``links``."""
+    """Write adapter_model.safetensors and adapter_config.json, with PEFT's keys beside ours under ``links``; the state
+    that an interrupted run would have gone on from goes."""
     directory.mkdir(parents=True, exist_ok=True)
     save_file(adapter.tensors, directory / WEIGHTS)
     settings = adapter.about["settings"]
@@ -392,6 +398,7 @@ def save_adapter(adapter: Adapter, directory: Path) -> None:
         "links": {"base_sha256": adapter.base, **adapter.about},
     }
     (directory / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+    (directory / STATE).unlink(missing_ok=True)  # the run is over
 
 
 def read_adapter(directory: Path) -> Adapter:

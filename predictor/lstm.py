@@ -15,7 +15,7 @@ class Lstm(NeuralForecaster):
     name: str = "lstm"
     width: int = 64
     patch: int = 12
-    learning_rate: float = 3e-3
+    learning_rate: float = 3e-4
 
     def network(self, window: Window, grid: NDArray | None) -> nn.Module:
         return LstmNetwork(window, self.width, self.dropout, self.patch)

@@ -14,6 +14,8 @@ class Mlp(NeuralForecaster):
 
     name: str = "mlp"
     width: int = 256
+    learning_rate: float = 3e-3
+    dropout: float = 0.3
 
     def network(self, window: Window, grid: NDArray | None) -> nn.Module:
         return MlpNetwork(window, self.width, self.dropout)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from predictor.synthetic import synthetic_traffic
 from predictor.timesfm_loss import Targets, forecast_loss, quantile_loss
-from predictor.timesfm_model import SMALL, Architecture, TimesFMModule, normalise
+from predictor.timesfm_model import SMALL, Architecture, CheckpointError, TimesFMModule, normalise
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Pretraining:
     """Settings of a run. A batch is ``series`` series of ``context`` patches; ``positions`` of them, mostly late ones,
     are forecast from. ``seed`` and the step fix a batch, whatever was run before it."""
 
-    steps: int = 14_000
+    steps: int = 9_000
     series: int = 32
     context: int = 64
     positions: int = 24
@@ -133,24 +133,13 @@ def rate_at(step: int, settings: Pretraining) -> float:
 def pretrain(settings: Pretraining, directory: Path, compiled: bool = True, progress=None) -> TimesFMModule:
     """Train from scratch, or go on where ``directory`` left off (state.pt), and return the averaged model.
 
-    Writes state.pt and log.jsonl every 250 steps. ``compiled`` needs a C++ compiler. progress(text, share done).
+    Writes state.pt and log.jsonl every 250 steps. A run may go on with another number of steps: that moves the decay of
+    its learning rate. ``compiled`` needs a C++ compiler. progress(text, share done). Raises CheckpointError for a
+    state.pt that is damaged or of other settings.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(settings.seed)
-    module = TimesFMModule(settings.architecture)
-    average = torch.optim.swa_utils.AveragedModel(
-        module, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.average)
-    )
-    optimisers_ = optimisers(module, settings)
-    state_file = directory / "state.pt"
-    first = 0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        module.load_state_dict(state["module"])
-        average.load_state_dict(state["average"])
-        for optimiser, saved in zip(optimisers_, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-        first = state["step"]
+    run = _Run(settings, directory)
+    first = run.resume()
     loss_of = torch.compile(batch_loss, dynamic=False) if compiled else batch_loss
     check = [tuple(map(torch.as_tensor, Batches(replace(settings, seed=settings.seed + 1000))[i])) for i in range(8)]
     batches = DataLoader(
@@ -159,41 +148,85 @@ def pretrain(settings: Pretraining, directory: Path, compiled: bool = True, prog
     losses: list[float] = []
     started = time.monotonic()
     for step, batch in enumerate(batches, first):
-        loss = loss_of(module, *batch, settings.quantile_positions)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        for optimiser in optimisers_:
-            for group in optimiser.param_groups:
-                group["lr"] = settings.rate * rate_at(step, settings)
-            optimiser.step()
-            optimiser.zero_grad()
-        average.update_parameters(module)
-        losses.append(loss.item())
+        losses.append(run.step(step, loss_of(run.module, *batch, settings.quantile_positions)))
         done = step + 1
         if done % 250 == 0 or done == settings.steps:
             with torch.no_grad():
-                checked = np.mean([loss_of(average.module, *b, settings.quantile_positions).item() for b in check])
+                checked = [loss_of(run.average.module, *b, settings.quantile_positions).item() for b in check]
             line = {
                 "step": done,
                 "loss": round(float(np.mean(losses)), 4),
-                "held_back_loss": round(float(checked), 4),
+                "held_back_loss": round(float(np.mean(checked)), 4),
                 "rate": settings.rate * rate_at(step, settings),
                 "seconds": round(time.monotonic() - started, 1),
             }
             losses.clear()
-            with open(directory / "log.jsonl", "a") as file:
-                file.write(json.dumps(line) + "\n")
-            state = {
-                "step": done,
-                "module": module.state_dict(),
-                "average": average.state_dict(),
-                "optimisers": [optimiser.state_dict() for optimiser in optimisers_],
-            }
-            torch.save(state, state_file.with_suffix(".new"))
-            state_file.with_suffix(".new").replace(state_file)
+            run.keep(done, line)
             if progress:
                 progress(f"loss {line['loss']}, held back {line['held_back_loss']}", done / settings.steps)
-    return average.module
+    return run.average.module
+
+
+class _Run:
+    """A model in training, its moving average and its optimisers."""
+
+    def __init__(self, settings: Pretraining, directory: Path):
+        torch.manual_seed(settings.seed)
+        self.settings = settings
+        self.log, self.file = directory / "log.jsonl", directory / "state.pt"
+        self.module = TimesFMModule(settings.architecture)
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.average)
+        self.average = torch.optim.swa_utils.AveragedModel(self.module, multi_avg_fn=average)
+        self.optimisers = optimisers(self.module, settings)
+        self.key = repr(replace(settings, steps=0))  # what a state on disk must agree with
+
+    def step(self, step: int, loss: Tensor) -> float:
+        """Descend by one step; returns the loss."""
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.settings.rate * rate_at(step, self.settings)
+            optimiser.step()
+            optimiser.zero_grad()
+        self.average.update_parameters(self.module)
+        return loss.item()
+
+    def keep(self, step: int, line: dict) -> None:
+        with open(self.log, "a") as file:
+            file.write(json.dumps(line) + "\n")
+        state = {
+            "key": self.key,
+            "step": step,
+            "module": self.module.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+        }
+        new = self.file.with_suffix(".new")
+        torch.save(state, new)
+        new.replace(self.file)
+
+    def resume(self) -> int:
+        """Take up the state on disk; returns the steps done, 0 where there is none. Raises CheckpointError."""
+        if not self.file.exists():
+            self.log.unlink(missing_ok=True)
+            return 0
+        try:
+            state = torch.load(self.file, weights_only=True)
+            key = state["key"]
+        except Exception as error:
+            raise CheckpointError(
+                f"{self.file}: damaged ({type(error).__name__}); delete it to train from the beginning"
+            ) from None
+        if key != self.key:
+            raise CheckpointError(
+                f"{self.file}: left by a run with other settings, {key}; delete it or name another directory"
+            )
+        self.module.load_state_dict(state["module"])
+        self.average.load_state_dict(state["average"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        return state["step"]
 
 
 def about(settings: Pretraining) -> dict:

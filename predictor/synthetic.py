@@ -73,9 +73,9 @@ def _rhythm(rng: np.random.Generator, time: Floats, day_slots: Floats) -> Floats
     # Every day has a level of its own, and a slow deviation from its type's shape that next week's same day shares
     # in part.
     level = rng.standard_t(4, (series, days)) * _log_uniform(rng, 0.005, 0.12, (series, 1))
-    depth = _log_uniform(rng, 0.5, 2.0, (series, 1)) ** _sometimes(rng, 0.1, (series, days))
-    own = rng.normal(size=(series, days, 4)) * _log_uniform(rng, 0.005, 0.12, (series, 1, 1))
-    weekday = rng.normal(size=(series, 7, 4)) * _log_uniform(rng, 0.005, 0.2, (series, 1, 1))
+    depth = _log_uniform(rng, 0.5, 2.0, (series, 1)) ** _sometimes(rng, 0.05, (series, days))
+    own = rng.normal(size=(series, days, 4)) * _log_uniform(rng, 0.005, 0.08, (series, 1, 1))
+    weekday = rng.normal(size=(series, 7, 4)) * _log_uniform(rng, 0.005, 0.08, (series, 1, 1))
     own = own + weekday[:, np.arange(days) % 7] * (kind < 3)[..., None]
     log_load = log_load * depth[rows, day] + level[rows, day] * np.sin(np.pi * of_day) ** 0.3
     for k in range(2):
@@ -88,15 +88,15 @@ def _shapes(rng: np.random.Generator, series: int, grid: int = 289) -> Floats:
     """[B, types, grid]: log load over the day, from 4:00 to 4:00, of the four types of day."""
     t = np.linspace(0, 1, grid)[None, None, :]
     new = _day_shape(rng, (series, _TYPES), t)
-    strength = rng.choice([0.0, 0.3, 0.6, 1.0], p=[0.12, 0.38, 0.3, 0.2], size=(series, 1))
+    strength = rng.choice([0.0, 0.3, 0.6, 1.0], p=[0.2, 0.45, 0.25, 0.1], size=(series, 1))
     shapes = [new[:, 0]]
     for day_type in range(1, _TYPES):
         # The further from a working day, the more of a shape of its own, the later its morning and the other its level.
         base = shapes[-1] if day_type > 1 else shapes[0]
         mix = rng.beta(1.0, 1.5, (series, 1)) * strength
-        late = np.abs(rng.normal(0, 0.06, (series, 1))) * strength
+        late = np.abs(rng.normal(0, 0.05, (series, 1))) * strength
         moved = _shifted(base, late)
-        level = rng.normal(-0.15, 0.5, (series, 1)) * strength
+        level = rng.normal(-0.15, 0.4, (series, 1)) * strength
         depth = 1 + (_log_uniform(rng, 0.3, 1.5, (series, 1)) - 1) * strength
         shapes.append(((1 - mix) * moved + mix * new[:, day_type]) * depth + level)
     return np.stack(shapes, 1)

@@ -207,6 +207,8 @@ def _architecture(config: Path) -> Architecture:
             f"{config}: patches of {architecture.input_patch} slots in and {architecture.output_patch} out; "
             "TimesFM 2.5 has 32 and 128"
         )
+    if architecture.quantile_horizon < architecture.output_patch:
+        raise CheckpointError(f"{config}: quantile_horizon {architecture.quantile_horizon} is shorter than a patch out")
     if architecture.width % (2 * architecture.heads):
         raise CheckpointError(f"{config}: width {architecture.width} must be an even multiple of {architecture.heads}")
     return architecture

@@ -1,7 +1,8 @@
-"""Search for the settings of the neural rivals, on the training part of a history only.
+"""Search for the settings of the models that train by gradient, on the training part of a history only.
 
-One setting after the other is varied and the best value kept (coordinate search), each trained on all but the last
-three days and measured on these. ``docs/results/tuning.md`` has the search that the defaults come from.
+One setting after the other is varied and the best value kept (coordinate search). The neural rivals are trained on all
+but the last three days and measured on these; LoRA has its own validation part. ``docs/results/tuning.md`` has the
+search that the defaults come from.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from predictor.conv3d import Conv3d
 from predictor.convlstm import ConvLstm
 from predictor.forecast import Floats, Forecaster, checked
+from predictor.lora import LoraSettings, train_lora
 from predictor.lstm import Lstm
 from predictor.mlp import Mlp
 from predictor.neural import NeuralForecaster, Progress
@@ -26,18 +28,10 @@ Space = Mapping[NeuralForecaster, Mapping[str, Sequence]]  # for each model wher
 
 SEEDS = 2  # trainings per trial, averaged: seeds differ by as much as many settings do
 
-COMMON = {
-    "learning_rate": (3e-4, 1e-3, 3e-3, 1e-2),
-    "lookback": (36, 72, 144),
-    "dropout": (0.1, 0.3),
-    "weight_decay": (0.01, 0.1),
-}
-SPACE: Space = {
-    Mlp(): {**COMMON, "width": (64, 256)},
-    Lstm(): {**COMMON, "width": (32, 64, 128), "patch": (6, 12)},
-    Conv3d(): {**COMMON, "width": (8, 16, 32), "patch": (6, 12)},
-    ConvLstm(): {**COMMON, "width": (8, 16, 32), "patch": (6, 12)},
-}
+SETTINGS = {"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2), "lookback": (36, 72, 144), "dropout": (0.1, 0.3)}
+SPACE: Space = {model: SETTINGS for model in (Mlp(), Lstm(), Conv3d(), ConvLstm())}
+LORA_START = LoraSettings()
+LORA = {"rate": (1e-4, 3e-4, 1e-3, 2e-3), "rehearsal": (0.0, 0.2, 0.5), "least_days": (1, 7)}
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,45 @@ def search(
         best = min(found, key=lambda trial: trial.score)
         trials += [replace(trial, chosen=trial is best) for trial in found]
     return trials
+
+
+@dataclass(frozen=True)
+class LoraTrial:
+    """Changed settings, the validation error of the adapter and of its base, whether it was the best."""
+
+    settings: Mapping[str, Any]
+    error: float
+    base: float
+    chosen: bool = False
+
+
+def search_lora(
+    history: ArrayLike,
+    options: Mapping[str, Sequence] = LORA,
+    progress: Progress | None = None,
+    *,
+    start: LoraSettings = LORA_START,
+    checkpoint: str = "",
+    day_slots: int = 144,
+) -> list[LoraTrial]:
+    """All trials in order on ``history`` [C, T], of which train_lora holds back the last part."""
+    found: list[LoraTrial] = []
+
+    def tried(settings: Mapping[str, Any]) -> None:
+        about = train_lora(checkpoint, history, day_slots=day_slots, settings=replace(start, **settings)).about
+        found.append(LoraTrial(settings, about["validation_error"], about["validation_errors"][0]))
+        if progress:
+            share = len(found) / (1 + sum(len(values) - 1 for values in options.values()))
+            progress(f"{settings or 'as it is'}: {found[-1].error:.4f}, base {found[-1].base:.4f}", min(share, 1.0))
+
+    tried({})
+    for setting, values in options.items():
+        best = min(found, key=lambda trial: trial.error)
+        for value in values:
+            if value != getattr(replace(start, **best.settings), setting):
+                tried({**best.settings, setting: value})
+    best = min(found, key=lambda trial: trial.error)
+    return [replace(trial, chosen=trial is best) for trial in found]
 
 
 def _trial(

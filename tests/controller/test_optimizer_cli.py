@@ -1,12 +1,10 @@
 """The optimiser's commands as a user runs them: files, output and exit codes."""
 
 import dataclasses
-import importlib
 import json
 import pickle
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -378,27 +376,6 @@ def test_plans_are_checked(links, milan, tmp_path, change, message):
     code, text, err = links("convert", "--plan", tmp_path / "plan.json")
     assert (code, text) == (2, "")
     assert message in err
-
-
-# --- eval and the rest ------------------------------------------------------------------------------------------------
-
-
-def test_eval_passes_all_arguments_on(links, monkeypatch):
-    told = []
-    stand_in = types.SimpleNamespace(main=lambda argv: told.append(argv) or len(told) - 1)
-    monkeypatch.setitem(sys.modules, "evaluation.fig6", stand_in)
-    assert links("eval", "fig6", "--seeds", 3, "--out", "here", "--help")[0] == 0
-    assert links("eval", "fig6")[0] == 1
-    assert told == [["--seeds", "3", "--out", "here", "--help"], []]
-
-
-def test_eval_lists_what_there_is(links):
-    code, text, _ = links("eval", "--help")
-    assert code == 0
-    for name in ("fig6", "rrm", "zigbee"):
-        assert f"{name}:" in text
-        assert callable(importlib.import_module(f"evaluation.{name}").main)
-    assert links("eval", "dreams")[0] == 2
 
 
 def test_help_needs_no_solver():

@@ -231,6 +231,8 @@ def test_constant_and_zero_loads(name):
         (np.ones((1, 2, 3)), 1, r"shape \[1, 2, 3\]"),
         ([[1.0, -0.5]], 1, r"history\[0, 1\]: -0.5 is negative"),
         ([[1.0, 2.0], [np.inf, 1.0]], 1, r"history\[1, 0\]: inf is infinite"),
+        ([[1.0, 2.0], [1.0, 1e200]], 1, r"history\[1, 1\]: 1e\+200 is too large; loads are finite, 0 or more, at most"),
+        ([[1.0, 2.0], [1.0, 1e200]], 1, r"history\[1, 1\]: 1e\+200 is too large; loads are finite, 0 or more, at most"),
         ([[1.0, 2.0]], 0, "horizon: 0"),
         ([[1.0, 2.0]], 1.5, "horizon: 1.5"),
         ([["a"]], 1, "must be numbers"),

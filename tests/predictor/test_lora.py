@@ -27,6 +27,7 @@ from predictor.lora import (
 )
 from predictor.timesfm_forecaster import TimesFM
 from predictor.timesfm_model import CheckpointError, digest, load_checkpoint, predict, save_checkpoint
+from predictor.tuning import search_lora
 
 QUICK = LoraSettings(
     batch=12, context=20, positions=8, epochs=3, largest_epoch=36, validation_stride=48, shrink=(0.0, 0.5, 1.0)
@@ -260,6 +261,24 @@ def test_a_damaged_state_is_named(base, tmp_path, damage):
     state.write_bytes(damage(state.read_bytes()))
     with pytest.raises(CheckpointError, match=r"training_state\.pt: damaged .*delete it to train from the beginning"):
         train_lora(base, SITE, settings=replace(QUICK, epochs=1), directory=tmp_path)
+
+
+def test_the_state_goes_once_the_adapter_is_written(base, tmp_path):
+    adapter = train_lora(base, SITE, settings=replace(QUICK, epochs=1), directory=tmp_path)
+    assert (tmp_path / "training_state.pt").exists()
+    save_adapter(adapter, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_the_search_tries_one_setting_after_the_other(base):
+    start = replace(QUICK, epochs=1)
+    trials = search_lora(SITE, {"rate": (1e-3, start.rate), "rehearsal": (0.5,)}, start=start, checkpoint=str(base))
+    better = min(trials[:2], key=lambda trial: trial.error).settings
+    assert [trial.settings for trial in trials] == [{}, {"rate": 1e-3}, {**better, "rehearsal": 0.5}]
+    assert [trial.chosen for trial in trials].count(True) == 1
+    assert min(trials, key=lambda trial: trial.error).chosen
+    about = train_lora(str(base), SITE, settings=replace(start, rate=1e-3)).about
+    assert (trials[1].error, trials[1].base) == (about["validation_error"], about["validation_errors"][0])
 
 
 # --- Adapters ---------------------------------------------------------------------------------------------------------

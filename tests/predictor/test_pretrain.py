@@ -8,7 +8,7 @@ from small_timesfm import TINY, TRAINING, tiny_module
 
 from predictor.pretrain import Batches, Muon, Pretraining, about, batch_loss, optimisers, orthogonal, pretrain, rate_at
 from predictor.timesfm_forecaster import TimesFM
-from predictor.timesfm_model import load_checkpoint, save_checkpoint
+from predictor.timesfm_model import CheckpointError, load_checkpoint, save_checkpoint
 
 SMALLEST = replace(TRAINING, steps=2, series=2, context=4, positions=2, quantile_positions=1, warmup=1)
 
@@ -54,6 +54,15 @@ def test_a_run_that_goes_on_equals_one_that_was_never_interrupted(tmp_path):
     assert all(torch.equal(tensors(whole)[name], tensor) for name, tensor in tensors(parts).items())
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert steps == [250, 252]
+
+
+def test_a_state_of_other_settings_or_a_damaged_one_is_refused(tmp_path):
+    pretrain(SMALLEST, tmp_path, compiled=False)
+    with pytest.raises(CheckpointError, match=r"state\.pt: left by a run with other settings, .*seed=1.*name another"):
+        pretrain(replace(SMALLEST, seed=2), tmp_path, compiled=False)
+    (tmp_path / "state.pt").write_bytes((tmp_path / "state.pt").read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"state\.pt: damaged .*delete it to train from the beginning"):
+        pretrain(SMALLEST, tmp_path, compiled=False)
 
 
 def test_training_lowers_the_loss():

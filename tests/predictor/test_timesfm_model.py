@@ -298,6 +298,8 @@ def test_without_config_the_public_sizes_are_expected(checkpoint):
         ({"layers": "two"}, r"architecture\.layers is 'two'"),
         ({"width": 32.0}, r"architecture\.width is 32\.0"),
         ({"heads": True}, r"architecture\.heads is True"),
+        ({"quantile_horizon": 64}, r"quantile_horizon 64 is shorter than a patch out"),
+        ({"quantile_horizon": 64}, r"quantile_horizon 64 is shorter than a patch out"),
         ({"heads": -2}, r"architecture\.heads is -2"),
         ({"width": 33}, "width 33 must be an even multiple of 2"),
         ({"depth": 2}, "not a TimesFM checkpoint's configuration.*depth"),
