@@ -42,8 +42,8 @@ def tune_site(checkpoint: str, present: str, history: np.ndarray, directory: str
     torch.set_num_threads(1)
     adapter = train_lora(checkpoint, history, directory=Path(directory))
     save_adapter(adapter, Path(directory))
-    error = held_back_error(checkpoint, adapter, history)
-    return Outcome(directory, error, held_back_error(checkpoint, present, history))
+    # Its error is from before it was trained on the part held back too.
+    return Outcome(directory, adapter.about["validation_error"], held_back_error(checkpoint, present, history))
 
 
 class FineTuning:

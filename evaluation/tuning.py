@@ -86,12 +86,19 @@ def report(document: dict) -> str:
         "# The search for the forecasters' settings",
         "",
         f"Data: `{data['file']}` (SHA-256 {data['sha256']}…), {data['cells']} cells, from {data['start']} to the last "
-        f"slot before {document['test_start']}; nothing later was looked at. Command: `{document['command']}`; commit "
-        f"{document['commit']}; {document['machine']}. Errors are per-cell NRMSE at 1 / 10 / 30 / 60 steps unless "
+        f"slot before {document['test_start']}; nothing later was looked at. Command: `{document['command']}`; "
+        f"{document['machine']}. Errors are per-cell NRMSE at 1 / 10 / 30 / 60 steps unless "
         "something else is said. The chosen settings, bold, are the defaults of `predictor`.",
     ]
-    for name, model in document["models"].items():
-        lines += ["", f"## {name}", "", f"{JUDGED.get(name, NEURAL)} {model['seconds']:.0f} s.", ""]
+    for name in (name for name in MODELS if name in document["models"]):
+        model = document["models"][name]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            f"{JUDGED.get(name, NEURAL)} {model['seconds']:.0f} s; commit {model['commit']}.",
+            "",
+        ]
         lines += ["| settings | error |", "|---|---|"]
         for row in model["tried"]:
             settings = ", ".join(f"{key} {value}" for key, value in row["settings"].items()) or "as the search begins"
@@ -123,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         data = protocol(options.data, options.test_start, 24, max(HORIZONS))
         document = {"models": {}} | about(data) | origin("tuning", argv)
+        document["models"] = _earlier(options.out / "tuning.json", document)
         with Progress(console=errors, disable=not errors.is_terminal, transient=True) as progress:
             bar = progress.add_task("", total=1.0)
             for name in options.models:
@@ -133,13 +141,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 told("starting", 0.0)
                 tried = searched(name, data, told)
-                document["models"][name] = {"seconds": time.monotonic() - started, "tried": tried}
+                document["models"][name] = {
+                    "seconds": time.monotonic() - started,
+                    "commit": document["commit"],
+                    "tried": tried,
+                }
                 (options.out / "tuning.json").write_text(json.dumps(plain(document), indent=1) + "\n")
                 (options.out / "tuning.md").write_text(report(document))
                 errors.print(f"{name}: {len(tried)} settings, {time.monotonic() - started:.0f} s", markup=False)
         print(f"{options.out}: tuning.md, tuning.json")
 
     return finish(work)
+
+
+def _earlier(path: Path, document: dict) -> dict:
+    """What an earlier run found for other models on the same data."""
+    try:
+        earlier = json.loads(path.read_text())
+        same = earlier["data"] == document["data"] and earlier["test_start"] == document["test_start"]
+        return dict(earlier["models"]) if same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _models(text: str) -> list[str]:

@@ -1,9 +1,10 @@
 """LoRA fine-tuning of TimesFM on a site's own traffic (Hu et al., ICLR 2022; section IV of the paper), with PEFT.
 
-The history's last part is held back: it decides after every epoch whether to go on, which epoch's adapter is kept and
-how much of it (a factor between 0, the base itself, and 1), so that an adapter that only learnt its training days by
-heart does no harm. Few cells are all that a site has, so windows are augmented, and some synthetic traffic among them
-keeps the adapter from forgetting what other weeks look like.
+The history's last part is held back: it decides after every epoch whether to go on, how many epochs are best and how
+much of the adapter is used (a factor between 0, the base itself, and 1), so that an adapter that only learnt its days
+by heart does no harm. Then an adapter is trained for as many epochs on the whole history, since the days held back are
+those nearest to what comes. Few cells are all that a site has, so windows are augmented; synthetic traffic can go among
+them.
 """
 
 import hashlib
@@ -43,7 +44,8 @@ class LoraSettings:
 
     ``validation_share`` of the history's slots, at least two days, is held back. ``patience``: epochs without a better
     validation error before training ends. ``rehearsal``: share of synthetic windows. ``least_days``: of history before
-    a patch that is learnt from (less where the history is shorter). ``shrink``: factors tried.
+    a patch that is learnt from (less where the history is shorter). ``shrink``: factors tried. ``refit``: train
+    once more on the whole history.
     """
 
     rank: int = 16
@@ -58,9 +60,10 @@ class LoraSettings:
     validation_share: float = 0.18
     validation_stride: int = 12
     patience: int = 3
-    rehearsal: float = 0.2
-    least_days: int = 1
+    rehearsal: float = 0.0
+    least_days: int = 7
     shrink: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    refit: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,30 +152,15 @@ class _Run:
     progress: Progress
 
     def train(self) -> Adapter:
-        parameters = [p for p in self.module.parameters() if p.requires_grad]
-        optimiser = torch.optim.AdamW(parameters, lr=self.settings.rate, weight_decay=0.01)
-        errors = [self._error()]
-        best, best_error, epoch = self._lora_state(), errors[0], 0
-        if saved := self._resume():
-            self._load(saved["lora"])
-            optimiser.load_state_dict(saved["optimiser"])
-            best, errors, epoch = saved["best"], saved["errors"], saved["epoch"]
-            best_error = min(errors)
-        while epoch < self.settings.epochs and epoch - int(np.argmin(errors)) < self.settings.patience:
-            self._epoch(epoch, optimiser)
-            error = self._error()
-            if not math.isfinite(error):
-                break  # fallen apart: what was best before is kept
-            epoch += 1
-            errors.append(error)
-            if errors[-1] < best_error:
-                best, best_error = self._lora_state(), errors[-1]
-            state = {"lora": self._lora_state(), "optimiser": optimiser.state_dict(), "best": best, "errors": errors}
-            self._save(state | {"epoch": epoch})
-            self.progress(
-                f"epoch {epoch}: validation error {errors[-1]:.4f}, base {errors[0]:.4f}", epoch / self.settings.epochs
-            )
+        """Find epochs and factor on the part held back; then the same once more on the whole history."""
+        initial = self._lora_state()
+        saved = self._resume() or {"stage": "search", "epoch": 0, "errors": [self._error()], "best": initial}
+        errors, best = self._search(saved)
         factor, error = self._shrink(best, errors[0])
+        epochs = int(np.argmin(errors))
+        if factor and self.settings.refit:
+            best = self._refit(saved, initial, errors, best, epochs)
+        self.progress("done", 1.0)
         tensors = {f"{PREFIX}{name}": tensor.numpy().copy() for name, tensor in best.items()}
         for name in tensors:
             if ".lora_B." in name:
@@ -183,16 +171,58 @@ class _Run:
             "cells": len(self.site.series),
             "slots": self.site.series.shape[1],
             "validation_errors": [round(error, 6) for error in errors],
-            "chosen_epoch": int(np.argmin(errors)),
+            "chosen_epoch": epochs,
             "factor": factor,
             "validation_error": round(error, 6),
         }
         return Adapter(tensors, self.base, about)
 
-    def _epoch(self, epoch: int, optimiser: torch.optim.Optimizer) -> None:
+    def _search(self, saved: dict) -> tuple[list[float], dict[str, Tensor]]:
+        """Validation errors of the base and after each epoch, and the adapter with the least."""
+        errors, best = list(saved["errors"]), saved["best"]
+        if saved["stage"] == "refit":
+            return errors, best
+        optimiser = self._started(saved)
+        while len(errors) <= self.settings.epochs and len(errors) - 1 - int(np.argmin(errors)) < self.settings.patience:
+            self._epoch(len(errors) - 1, optimiser, self.site, 0)
+            error = self._error()
+            if not math.isfinite(error):
+                break  # fallen apart: what was best before is kept
+            if error < min(errors):
+                best = self._lora_state()
+            errors.append(error)
+            self._save("search", len(errors) - 1, optimiser, errors, best)
+            done = (len(errors) - 1) / self.settings.epochs / 2
+            self.progress(f"epoch {len(errors) - 1}: validation error {error:.4f}, base {errors[0]:.4f}", done)
+        return errors, best
+
+    def _refit(
+        self, saved: dict, initial: dict[str, Tensor], errors: list[float], best: dict[str, Tensor], epochs: int
+    ) -> dict[str, Tensor]:
+        """An adapter trained like the best one, for as many epochs, but on the whole history."""
+        first = saved["epoch"] if saved["stage"] == "refit" else 0
+        optimiser = self._started(saved if first else {"lora": initial})
+        site = replace(self.site, training_end=self.site.series.shape[1])
+        for epoch in range(first, epochs):
+            self._epoch(epoch, optimiser, site, 1)
+            self._save("refit", epoch + 1, optimiser, errors, best)
+        return self._lora_state()
+
+    def _started(self, state: dict) -> torch.optim.Optimizer:
+        """The optimiser, with adapter and optimiser as ``state`` has them."""
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        optimiser = torch.optim.AdamW(parameters, lr=self.settings.rate, weight_decay=0.01)
+        if "lora" in state:
+            self._load(state["lora"])
+        if "optimiser" in state:
+            optimiser.load_state_dict(state["optimiser"])
+        return optimiser
+
+    def _epoch(self, epoch: int, optimiser: torch.optim.Optimizer, site: Site, stage: int) -> None:
+        """One epoch of the search (stage 0) or of training on the whole history (1)."""
         settings = self.settings
-        patches = self.site.training_end // self.module.p
-        batches = -(-min(len(self.site.series) * patches, settings.largest_epoch) // settings.batch)
+        patches = site.training_end // self.module.p
+        batches = -(-min(len(site.series) * patches, settings.largest_epoch) // settings.batch)
         self.module.train()
         # Dropout draws from torch's own generator: a run that goes on must draw what an uninterrupted one does.
         torch.manual_seed(int(np.random.default_rng([self.seed, epoch]).integers(2**63)))
@@ -201,12 +231,13 @@ class _Run:
             for group in optimiser.param_groups:
                 group["lr"] = settings.rate * min(1.0, 10 * share + 0.05) * (0.5 + 0.5 * math.cos(math.pi * share))
             rng = np.random.default_rng([self.seed, epoch, i])
-            loss = window_loss(self.module, *windows(rng, self.site, settings, self.module), self._least())
+            loss = window_loss(self.module, *windows(rng, site, settings, self.module), self._least())
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], 1.0)
             optimiser.step()
             optimiser.zero_grad()
-            self.progress(f"epoch {epoch + 1}", (epoch + (i + 1) / batches) / settings.epochs)
+            done = (epoch + (i + 1) / batches) / settings.epochs
+            self.progress(f"epoch {epoch + 1}{' on the whole history' if stage else ''}", (stage + done) / 2)
 
     def _least(self) -> int:
         """Slots of history before a patch that is learnt from: what later forecasts will have, if there is enough."""
@@ -244,11 +275,14 @@ class _Run:
         total.update(f"{self.base} {self.settings} {self.seed} {self.site.training_end}".encode())
         return total.hexdigest()
 
-    def _save(self, state: dict) -> None:
+    def _save(
+        self, stage: str, epoch: int, optimiser: torch.optim.Optimizer, errors: list[float], best: dict[str, Tensor]
+    ) -> None:
         if self.directory:
             self.directory.mkdir(parents=True, exist_ok=True)
             new = self.directory / f"{STATE}.new"
-            torch.save(state | {"key": self._key()}, new)
+            state = {"stage": stage, "epoch": epoch, "errors": errors, "best": best, "key": self._key()}
+            torch.save(state | {"lora": self._lora_state(), "optimiser": optimiser.state_dict()}, new)
             new.replace(self.directory / STATE)
 
     def _resume(self) -> dict | None:
@@ -383,8 +417,7 @@ def validation_error(module: TimesFMModule, site: Site, settings: LoraSettings) 
 
 
 def save_adapter(adapter: Adapter, directory: Path) -> None:
-    """Write adapter_model.safetensors and adapter_config.json, with PEFT's keys beside ours under ``links``; the state
-    that an interrupted run would have gone on from goes."""
+    """Write adapter_model.safetensors and adapter_config.json, with PEFT's keys beside ours under ``links``."""
     directory.mkdir(parents=True, exist_ok=True)
     save_file(adapter.tensors, directory / WEIGHTS)
     settings = adapter.about["settings"]
@@ -398,7 +431,6 @@ def save_adapter(adapter: Adapter, directory: Path) -> None:
         "links": {"base_sha256": adapter.base, **adapter.about},
     }
     (directory / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
-    (directory / STATE).unlink(missing_ok=True)  # the run is over
 
 
 def read_adapter(directory: Path) -> Adapter:

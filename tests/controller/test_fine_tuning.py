@@ -82,6 +82,7 @@ def test_a_site_is_tuned_end_to_end(tmp_path, monkeypatch):
 
     settings = lora.LoraSettings(epochs=1, batch=4, context=16, positions=4, largest_epoch=4, validation_stride=144)
     monkeypatch.setattr(lora.train_lora, "__kwdefaults__", lora.train_lora.__kwdefaults__ | {"settings": settings})
+    monkeypatch.setattr(lora.held_back_error, "__defaults__", (144, settings))
     rng = np.random.default_rng(2)
     slots = np.arange(6 * 144)
     history = (1 + 0.5 * np.sin(2 * np.pi * slots / 144)) * rng.lognormal(0, 0.05, (2, slots.size))

@@ -186,7 +186,8 @@ def test_training_that_falls_apart_leaves_the_base(base):
     json.dumps(made.about, allow_nan=False)
 
 
-def test_what_is_kept_is_never_worse_than_the_base(base, adapter):
+def test_what_is_kept_is_never_worse_than_the_base(base):
+    adapter = train_lora(base, SITE, settings=replace(QUICK, refit=False))
     about = adapter.about
     assert about["validation_error"] <= min(about["validation_errors"])
     assert about["chosen_epoch"] == int(np.argmin(about["validation_errors"]))
@@ -206,6 +207,18 @@ def test_the_factor_is_in_the_matrices(base, adapter):
         np.testing.assert_array_equal(half.tensors[name], tensor * np.float32(factor))
 
 
+def test_the_last_days_are_learnt_from_too(base, adapter):
+    """What is held back decides, and then takes part in the training."""
+    without = train_lora(base, SITE, settings=replace(QUICK, refit=False), seed=1)
+    decided = ("validation_errors", "chosen_epoch", "factor", "validation_error")
+    assert [adapter.about[key] for key in decided] == [without.about[key] for key in decided]
+    assert adapter.about["factor"] > 0 and not equal(adapter, without)
+    other_end = SITE.copy()
+    other_end[:, -DAY:] = other_end[:, -DAY:].mean(axis=1, keepdims=True)
+    end = train_lora(base, other_end, settings=replace(QUICK, shrink=(0.0, 1.0), patience=9), seed=1)
+    assert end.about["validation_errors"] != adapter.about["validation_errors"]
+
+
 # --- Interruptions ----------------------------------------------------------------------------------------------------
 
 
@@ -213,7 +226,7 @@ class Interruption(Exception):
     pass
 
 
-@pytest.mark.parametrize("at", ["epoch 1: validation", "epoch 2"])
+@pytest.mark.parametrize("at", ["epoch 1: validation", "epoch 2", "epoch 2 on the whole history"])
 def test_an_interrupted_run_goes_on_to_the_same_adapter(base, adapter, tmp_path, at):
     def stop(text, share):
         if text.startswith(at):
@@ -227,7 +240,8 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(base, adapter, tmp_path,
     )
     assert equal(made, adapter)
     assert made.about == adapter.about
-    assert "epoch 2" in epochs and "epoch 1" not in epochs
+    stage = " on the whole history" if "whole" in at else ""
+    assert f"epoch 2{stage}" in epochs and f"epoch 1{stage}" not in epochs
 
 
 def test_a_finished_run_is_not_trained_again(base, adapter, tmp_path):
@@ -236,7 +250,7 @@ def test_a_finished_run_is_not_trained_again(base, adapter, tmp_path):
     again = train_lora(
         base, SITE, settings=QUICK, seed=1, directory=tmp_path, progress=lambda text, _: epochs.append(text)
     )
-    assert equal(again, adapter) and not epochs
+    assert equal(again, adapter) and epochs == ["done"]
 
 
 def test_the_state_of_another_run_is_refused(base, tmp_path):
@@ -261,13 +275,6 @@ def test_a_damaged_state_is_named(base, tmp_path, damage):
     state.write_bytes(damage(state.read_bytes()))
     with pytest.raises(CheckpointError, match=r"training_state\.pt: damaged .*delete it to train from the beginning"):
         train_lora(base, SITE, settings=replace(QUICK, epochs=1), directory=tmp_path)
-
-
-def test_the_state_goes_once_the_adapter_is_written(base, tmp_path):
-    adapter = train_lora(base, SITE, settings=replace(QUICK, epochs=1), directory=tmp_path)
-    assert (tmp_path / "training_state.pt").exists()
-    save_adapter(adapter, tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
 
 
 def test_the_search_tries_one_setting_after_the_other(base):
@@ -450,7 +457,7 @@ def test_hourly_loads_are_learnt_from_too(base, monkeypatch):
 
     monkeypatch.setattr(lora, "forecast_loss", counting)
     hourly = 1 + 0.5 * np.sin(2 * np.pi * np.arange(24 * 7) / 24 + np.arange(3)[:, None])
-    train_lora(base, hourly, day_slots=24, settings=replace(QUICK, epochs=2, rehearsal=0.25))
+    train_lora(base, hourly, day_slots=24, settings=replace(QUICK, epochs=2, rehearsal=0.25, least_days=1))
     assert counted and all(counted)
 
 
