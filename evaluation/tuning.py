@@ -58,7 +58,7 @@ def searched(name: str, data: Protocol, told: Callable[[str, float], None]) -> R
     trials = search(array, data.grid, space={model: SPACE[model]}, progress=told)
     return [
         {
-            "settings": dict(trial.settings),
+            "settings": dict(trial.settings) or {setting: getattr(model, setting) for setting in SPACE[model]},
             "errors": [trial.nrmse[horizon] for horizon in HORIZONS],
             "parameters": trial.parameters,
             "chosen": trial.chosen,
@@ -101,7 +101,7 @@ def report(document: dict) -> str:
         ]
         lines += ["| settings | error |", "|---|---|"]
         for row in model["tried"]:
-            settings = ", ".join(f"{key} {value}" for key, value in row["settings"].items()) or "as the search begins"
+            settings = ", ".join(f"{key} {value}" for key, value in row["settings"].items())
             errors = row.get("errors") or [row["error"]]
             text = " / ".join(f"{error:.4f}" for error in errors)
             if "base" in row:

@@ -18,6 +18,7 @@ class ConvLstm(NeuralForecaster):
     width: int = 16
     patch: int = 12
     learning_rate: float = 3e-3
+    dropout: float = 0.3
 
     def network(self, window: Window, grid: NDArray | None) -> nn.Module:
         return SpatialNetwork(ConvLstmBody(window, self.width, self.dropout, self.patch), grid)

@@ -14,7 +14,8 @@ class Mlp(NeuralForecaster):
 
     name: str = "mlp"
     width: int = 256
-    learning_rate: float = 3e-3
+    learning_rate: float = 3e-4
+    lookback: int = 144
     dropout: float = 0.3
 
     def network(self, window: Window, grid: NDArray | None) -> nn.Module:

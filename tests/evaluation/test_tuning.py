@@ -47,7 +47,7 @@ def test_what_was_tried_is_written_up(data, tmp_path, monkeypatch):
         rows = model["tried"]
         score = [np.mean(row.get("errors") or [row["error"]]) for row in rows]
         assert [row["chosen"] for row in rows] == [s == min(score) for s in score]
-    assert [row["settings"] for row in document["models"]["mlp"]["tried"]] == [{}, {"width": 16}]
+    assert [row["settings"] for row in document["models"]["mlp"]["tried"]] == [{"width": 8}, {"width": 16}]
     first = document["models"]["profile"]["tried"][0]
     assert first["errors"] == pytest.approx(backtest_error(history.traffic[: 17 * DAY].T, PLAIN, 10 * DAY, 6))
     text = (tmp_path / "out" / "tuning.md").read_text()
