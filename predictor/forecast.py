@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-LARGEST = 1e300  # of a load in any unit; sums of larger ones overflow
+LARGEST = 1e304  # of a load in any unit; sums of larger ones overflow
 
 Floats = NDArray[np.float64]
 
