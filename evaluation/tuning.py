@@ -155,13 +155,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _earlier(path: Path, document: dict) -> dict:
-    """What an earlier run found for other models on the same data."""
+    """What an earlier run found for other models on the same data. Raises ProtocolError for a file that is damaged."""
+    if not path.exists():
+        return {}
     try:
         earlier = json.loads(path.read_text())
         same = earlier["data"] == document["data"] and earlier["test_start"] == document["test_start"]
         return dict(earlier["models"]) if same else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    except (ValueError, KeyError, TypeError):
+        raise ProtocolError(
+            f"{path}: not a tuning.json as this command writes it; move it or name another --out"
+        ) from None
 
 
 def _models(text: str) -> list[str]:

@@ -3,15 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="TORCH MISSING: pip install 'links-6g-twin[timesfm]'")
-
-from predictor import neural  # noqa: E402
-from predictor.conv3d import Conv3d  # noqa: E402
-from predictor.convlstm import ConvLstm  # noqa: E402
-from predictor.lstm import Lstm  # noqa: E402
-from predictor.mlp import Mlp  # noqa: E402
-from predictor.tuning import per_cell_nrmse, search  # noqa: E402
+from predictor import neural
+from predictor.conv3d import Conv3d
+from predictor.convlstm import ConvLstm
+from predictor.lstm import Lstm
+from predictor.mlp import Mlp
+from predictor.tuning import per_cell_nrmse, search
 
 DAY = 24
 TINY = {
