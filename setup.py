@@ -54,9 +54,11 @@ setup(
     ],
     extras_require={
         # Used when they are there; `links doctor` says what they would add.
+        "chronos": ["chronos-forecasting>=2.3,<3"],
         "llm": ["openai>=2,<4"],
         "scip": ["pyscipopt>=5,<7"],
         "test": [
+            "chronos-forecasting>=2.3,<3",
             "grpcio-tools>=1.80,<2",
             "hypothesis>=6,<7",
             "pytest>=8,<10",

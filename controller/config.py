@@ -35,9 +35,9 @@ def choices_of(key: dataclasses.Field) -> tuple[str, ...]:
 
 
 def _models() -> tuple[str, ...]:
-    from predictor import NAMES, TRAINED
+    from predictor import NAMES, OPTIONAL, TRAINED
 
-    return tuple(name for name in NAMES if name not in TRAINED)
+    return tuple(name for name in NAMES + OPTIONAL if name not in TRAINED)
 
 
 def _rules() -> tuple[str, ...]:
@@ -121,7 +121,8 @@ class ForecastConfig:
 
     model: str = _key("timesfm", "Forecaster's name.", choices=_models)
     checkpoint: str = _key(
-        "", "TimesFM's weights: a folder, or owner/name on the hub; empty: those that come with LINKs."
+        "",
+        "Weights of timesfm or chronos: a folder, or owner/name on the hub; empty: the TimesFM that comes with LINKs.",
     )
     adapter: str = _key("", "Folder of a LoRA adapter for the checkpoint (`links train lora`); empty: none.")
     fine_tune_hours: float = _key(
@@ -133,9 +134,17 @@ class ForecastConfig:
     history_slots: int = _key(2016, "Slots of telemetry kept and used, 144 a day.", minimum=1, maximum=100_000)
 
     def __post_init__(self):
-        for key in ("checkpoint", "adapter", "fine_tune_hours"):
-            if getattr(self, key) and self.model != "timesfm":
-                raise ConfigError(f"forecast.{key} is for the model timesfm, but forecast.model is {self.model}")
+        for key, models in (
+            ("checkpoint", ("timesfm", "chronos")),
+            ("adapter", ("timesfm",)),
+            ("fine_tune_hours", ("timesfm",)),
+        ):
+            if getattr(self, key) and self.model not in models:
+                raise ConfigError(
+                    f"forecast.{key} is for the model {' or '.join(models)}, but forecast.model is {self.model}"
+                )
+        if self.model == "chronos" and not self.checkpoint:
+            raise ConfigError("forecast.checkpoint: the model chronos needs its weights; name their folder")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from evaluation.forecast_protocol import (
     protocol,
     run_in_own_process,
 )
-from predictor import NAMES
+from predictor import NAMES, OPTIONAL
 from twin.history_file import HistoryFileError
 
 INPUT_ERRORS = (ProtocolError, HistoryFileError, ModelError, OSError)
@@ -68,9 +68,15 @@ def add_arguments(parser: argparse.ArgumentParser, stride: int, seeds: int, requ
         help="first slot of the test part, ISO time (UTC unless it has an offset)",
     )
     parser.add_argument("--stride", type=int, default=stride, metavar="N", help="slots between origins (%(default)s)")
-    parser.add_argument("--models", type=_models, metavar="A,B,...", help=f"default: all, {', '.join(NAMES)}")
+    parser.add_argument(
+        "--models",
+        type=_models,
+        metavar="A,B,...",
+        help=f"default: all, {', '.join(NAMES)}, and chronos if its weights are given",
+    )
     parser.add_argument("--checkpoint", metavar="DIR", help="of TimesFM (default: the bundled one)")
     parser.add_argument("--adapter", metavar="DIR", help="of timesfm+lora (default: it is trained, as the others are)")
+    parser.add_argument("--chronos", metavar="DIR", help="weights of Chronos-Bolt, folder or owner/name on the hub")
     parser.add_argument(
         "--seeds", type=_count, default=seeds, metavar="N", help="fits of models that train (%(default)s)"
     )
@@ -79,8 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser, stride: int, seeds: int, requ
 def _models(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names or [text]:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name!r} is unknown; choose from {', '.join(NAMES)}")
+        if name not in NAMES + OPTIONAL:
+            raise argparse.ArgumentTypeError(f"{name!r} is unknown; choose from {', '.join(NAMES + OPTIONAL)}")
     if len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{text!r} names a model twice")
     return names
@@ -95,7 +101,7 @@ def _count(text: str) -> int:
 def measure(options: argparse.Namespace, horizon: int, console: Console) -> tuple[Protocol, dict[str, Measured]]:
     """Run the models one after the other, each in its own process; progress goes to ``console``.
 
-    A model that can't run raises ModelError if it was named; of all models, it gets an error in place of runs.
+    A model that can't run gets an error in place of runs. Raises ModelError if none can.
     """
     data = protocol(options.data, options.test_start, options.stride, horizon)
     task = Task(
@@ -107,9 +113,10 @@ def measure(options: argparse.Namespace, horizon: int, console: Console) -> tupl
         options.checkpoint,
         options.adapter,
         options.seeds,
+        options.chronos,
     )
     measured = {}
-    names = options.models or list(NAMES)
+    names = options.models or [*NAMES, *(OPTIONAL if options.chronos else ())]
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         bar = progress.add_task("", total=1.0)
         for number, name in enumerate(names, start=1):
@@ -119,12 +126,17 @@ def measure(options: argparse.Namespace, horizon: int, console: Console) -> tupl
 
             told("starting", 0.0)
             measured[name] = one = _measured(replace(task, model=name), told)
-            if one.error and options.models:
-                raise ModelError(f"{name}: {one.error}")
             console.print(f"{name}: {f'left out: {one.error}' if one.error else 'done'}", markup=False)
     if all(one.error for one in measured.values()):
-        raise ModelError("none of the models can run")
+        reasons = "; ".join(f"{name}: {one.error}" for name, one in measured.items())
+        raise ModelError(f"none of the models can run: {reasons}")
     return data, measured
+
+
+def refuse_failed(options: argparse.Namespace, measured: dict[str, Measured]) -> None:
+    """After the others' figures are out: ModelError if a model that was named could not run."""
+    if failed := [f"{name}: {one.error}" for name, one in measured.items() if one.error and options.models]:
+        raise ModelError("; ".join(failed))
 
 
 def _measured(task: Task, told: Callable[[str, float], None]) -> Measured:
@@ -337,12 +349,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         figures = plain(document(data, measured, origin("forecast", argv)))
         if options.json:
             print(json.dumps(figures, indent=1, allow_nan=False))
-            return
+            return refuse_failed(options, measured)
         console = Console(width=None if sys.stdout.isatty() else 160)
         for table in tables(figures):
             console.print(table)
         for line in notes_of(figures):
             console.print(line, markup=False)
+        refuse_failed(options, measured)
 
     return finish(work)
 

@@ -164,6 +164,7 @@ class Task:
     checkpoint: str | None = None
     adapter: str | None = None
     seeds: int = 1
+    chronos: str | None = None
 
 
 def run(data: Protocol, task: Task, progress: Progress) -> list[Run]:
@@ -171,7 +172,8 @@ def run(data: Protocol, task: Task, progress: Progress) -> list[Run]:
 
     Raises ModelError, and whatever the model raises.
     """
-    model = forecaster(task.model, DAY_SLOTS, checkpoint=task.checkpoint, adapter=task.adapter)
+    checkpoint = task.chronos if task.model == "chronos" else task.checkpoint
+    model = forecaster(task.model, DAY_SLOTS, checkpoint=checkpoint, adapter=task.adapter)
     ready_made = task.model == "timesfm+lora" and task.adapter is not None
     if ready_made or not hasattr(model, "fit"):
         return [_forecast(data, model, None, progress)]

@@ -13,7 +13,18 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from evaluation.forecast import Measured, add_arguments, document, finish, measure, notes_of, origin, plain, shown
+from evaluation.forecast import (
+    Measured,
+    add_arguments,
+    document,
+    finish,
+    measure,
+    notes_of,
+    origin,
+    plain,
+    refuse_failed,
+    shown,
+)
 from evaluation.forecast_measures import HORIZONS
 from evaluation.forecast_protocol import SLOT_S, ZONE, Protocol, ProtocolError, iso
 from predictor import QUANTILES
@@ -385,6 +396,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             examples_drawn = {"examples": examples(data, measured)}
             figures = plain(document(data, measured, origin("table3", argv)) | examples_drawn)
         print(f"{options.out}: {', '.join(write(figures, options.out))}")
+        if options.measured is None:
+            refuse_failed(options, measured)
 
     return finish(work)
 

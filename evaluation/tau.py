@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from controller.config import DecisionConfig
-from evaluation.forecast import Measured, about, add_arguments, finish, measure, origin, plain
+from evaluation.forecast import Measured, about, add_arguments, finish, measure, origin, plain, refuse_failed
 from evaluation.forecast_measures import Flags, Floats, over_seeds
 from evaluation.forecast_protocol import SLOT_S, Protocol, ProtocolError, Run
 from evaluation.table3 import caption, pyplot, save, source
@@ -312,6 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for table in tables(figures):
             console.print(table)
         print(f"{options.out}: tau.json, tau.md, tau.svg")
+        refuse_failed(options, measured)
 
     return finish(work)
 

@@ -5,6 +5,6 @@ Public: ``forecaster`` (a model by name), ``NAMES`` and, of them, ``TRAINED`` (t
 """
 
 from predictor.forecast import QUANTILES, Forecast, Forecaster
-from predictor.registry import NAMES, TRAINED, forecaster
+from predictor.registry import NAMES, OPTIONAL, TRAINED, forecaster
 
-__all__ = ["NAMES", "QUANTILES", "TRAINED", "Forecast", "Forecaster", "forecaster"]
+__all__ = ["NAMES", "OPTIONAL", "QUANTILES", "TRAINED", "Forecast", "Forecaster", "forecaster"]

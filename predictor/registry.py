@@ -20,6 +20,7 @@ NAMES = (
     "profile",
     "dlinear",
 )
+OPTIONAL = ("chronos",)  # needs a package and weights that don't come with LINKs
 TRAINED = ("timesfm+lora", "mlp", "lstm", "conv3d", "convlstm", "dlinear")  # have `fit` and need it
 
 
@@ -28,6 +29,7 @@ def forecaster(name: str, day_slots: int = 144, checkpoint: str = "", adapter: s
 
     ``checkpoint`` and ``adapter`` are for the two TimesFM: a folder or an owner/name on the hub, and a folder of
     `links train lora`; "" are the bundled checkpoint and, for timesfm+lora, an adapter still to be trained by ``fit``.
+    ``chronos`` takes its own weights as ``checkpoint``, and there is no default.
     Raises ValueError for an unknown name or a wrong argument.
     """
     if isinstance(day_slots, bool) or not isinstance(day_slots, int) or day_slots < 2:
@@ -42,6 +44,12 @@ def forecaster(name: str, day_slots: int = 144, checkpoint: str = "", adapter: s
             from predictor.lora import TimesFMLora
 
             return TimesFMLora(day_slots, checkpoint, adapter=adapter)
+        case "chronos":
+            if not checkpoint:
+                raise ValueError("chronos: needs its weights: the folder of amazon/chronos-bolt-small or another")
+            from predictor.chronos_bolt import ChronosBolt
+
+            return ChronosBolt(checkpoint)
         case "mlp":
             from predictor.mlp import Mlp
 
@@ -82,4 +90,4 @@ def forecaster(name: str, day_slots: int = 144, checkpoint: str = "", adapter: s
             from predictor.naive import SeasonalNaive
 
             return SeasonalNaive(name, (7 * day_slots, day_slots))
-    raise ValueError(f"forecaster: {name!r} is unknown; choose one of {', '.join(NAMES)}")
+    raise ValueError(f"forecaster: {name!r} is unknown; choose one of {', '.join(NAMES + OPTIONAL)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.config import Config, ConfigError, DecisionConfig, ForecastConfig, choices_of, load_config, reference
-from predictor import NAMES, QUANTILES, TRAINED
+from predictor import NAMES, OPTIONAL, TRAINED
 from predictor.risk import RULES, WINDOWS
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 def test_the_forecasters_to_choose_from_are_those_that_need_no_training():
     field = next(key for key in dataclasses.fields(ForecastConfig) if key.name == "model")
-    assert set(choices_of(field)) == set(NAMES) - set(TRAINED)
+    assert set(choices_of(field)) == set(NAMES + OPTIONAL) - set(TRAINED)
     assert "timesfm" in choices_of(field)
 
 
@@ -92,6 +92,18 @@ def test_an_adapter_is_for_timesfm_only(tmp_path):
         load_config(file, {})
     file.write_text('[forecast]\nmodel = "timesfm"\nadapter = "somewhere"\nfine_tune_hours = 24.0\n')
     assert load_config(file, {}).forecast.fine_tune_hours == 24
+
+
+def test_chronos_needs_weights_of_its_own(tmp_path):
+    file = tmp_path / "links.toml"
+    file.write_text('[forecast]\nmodel = "chronos"\n')
+    with pytest.raises(ConfigError, match="forecast.checkpoint: the model chronos needs its weights"):
+        load_config(file, {})
+    file.write_text('[forecast]\nmodel = "chronos"\ncheckpoint = "somewhere"\n')
+    assert load_config(file, {}).forecast.checkpoint == "somewhere"
+    file.write_text('[forecast]\nmodel = "profile"\ncheckpoint = "somewhere"\n')
+    with pytest.raises(ConfigError, match="checkpoint is for the model timesfm or chronos, but forecast.model is prof"):
+        load_config(file, {})
 
 
 def test_the_statistics_to_choose_from_are_those_that_exist():

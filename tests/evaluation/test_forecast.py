@@ -179,11 +179,11 @@ def test_of_all_models_one_that_cannot_run_is_left_out_with_its_reason(links, mo
     assert (code, text) == (1, "") and "links: none of the models can run" in err
 
 
-def test_a_named_model_that_cannot_run_is_an_error(links, monkeypatch):
-    monkeypatch.setattr(forecast, "NAMES", ("persistence", "crystal-ball"))
-    code, text, err = links(forecast, "--models", "persistence,crystal-ball", "--json")
-    assert (code, text) == (1, "")
-    assert "links: crystal-ball: forecaster: 'crystal-ball' is unknown" in err
+def test_a_named_model_that_cannot_run_is_an_error_but_the_others_figures_are_kept(links):
+    code, text, err = links(forecast, "--models", "chronos,persistence", "--json")
+    models = json.loads(text)["models"]
+    assert code == 1 and "links: chronos: needs its weights" in err
+    assert "pinball" in models["persistence"] and models["chronos"].keys() == {"error"}
 
 
 @pytest.mark.parametrize(
