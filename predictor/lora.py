@@ -28,7 +28,7 @@ from predictor.naive import fill
 from predictor.registry import BUNDLED
 from predictor.synthetic import synthetic_traffic
 from predictor.timesfm_forecaster import TimesFM
-from predictor.timesfm_loss import Targets, forecast_loss, quantile_loss
+from predictor.timesfm_loss import LARGEST_TARGET, Targets, forecast_loss, quantile_loss
 from predictor.timesfm_model import CheckpointError, TimesFMModule, digest, load_checkpoint, normalise, predict
 
 Progress = Callable[[str, float], None]
@@ -44,8 +44,8 @@ class LoraSettings:
 
     ``validation_share`` of the history's slots, at least two days, is held back. ``patience``: epochs without a better
     validation error before training ends. ``rehearsal``: share of synthetic windows. ``least_days``: of history before
-    a patch that is learnt from (less where the history is shorter). ``shrink``: factors tried. ``refit``: train
-    once more on the whole history.
+    a patch that is learnt from (less where the history is shorter). ``shrink``: factors tried; ``tolerance``: by which
+    share a horizon's error may exceed the base's. ``refit``: train once more on the whole history.
     """
 
     rank: int = 16
@@ -63,6 +63,7 @@ class LoraSettings:
     rehearsal: float = 0.0
     least_days: int = 7
     shrink: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    tolerance: float = 0.0
     refit: bool = True
 
 
@@ -156,7 +157,7 @@ class _Run:
         initial = self._lora_state()
         saved = self._resume() or {"stage": "search", "epoch": 0, "errors": [self._error()], "best": initial}
         errors, best = self._search(saved)
-        factor, error = self._shrink(best, errors[0])
+        factor, error = self._shrink(best)
         epochs = int(np.argmin(errors))
         if factor and self.settings.refit:
             best = self._refit(saved, initial, errors, best, epochs)
@@ -244,19 +245,24 @@ class _Run:
         return min(self.settings.least_days * self.site.day_slots, self.site.training_end // 2)
 
     def _error(self) -> float:
-        """Mean over horizons of the per-cell NRMSE on the part held back, as the evaluation measures it."""
-        self.module.eval()
-        return validation_error(self.module, self.site, self.settings)
+        return float(self._errors().mean())
 
-    def _shrink(self, best: dict[str, Tensor], base_error: float) -> tuple[float, float]:
-        """The factor on the adapter with the least validation error, and that error."""
+    def _errors(self) -> Floats:
+        """[horizons]: per-cell NRMSE on the part held back, as the evaluation measures it."""
+        self.module.eval()
+        return validation_errors(self.module, self.site, self.settings)
+
+    def _shrink(self, best: dict[str, Tensor]) -> tuple[float, float]:
+        """The factor on the adapter with the least mean error on the part held back, and that error, of those factors
+        that make no horizon worse than the base has it (by ``tolerance``): what one gains, another must not pay for."""
         results = {}
-        for factor in self.settings.shrink:
-            scaled = {name: t * factor if ".lora_B." in name else t for name, t in best.items()}
-            self._load(scaled)
-            results[factor] = self._error() if factor else base_error
-        factor = min(results, key=results.get)
-        return factor, results[factor]
+        for factor in (0.0, *(factor for factor in self.settings.shrink if factor)):
+            self._load({name: t * factor if ".lora_B." in name else t for name, t in best.items()})
+            results[factor] = self._errors()
+        limit = results[0.0] * (1 + self.settings.tolerance)
+        allowed = {factor: errors.mean() for factor, errors in results.items() if (errors <= limit).all()}
+        factor = min(allowed, key=allowed.get)
+        return factor, float(allowed[factor])
 
     def _lora_state(self) -> dict[str, Tensor]:
         from peft import get_peft_model_state_dict
@@ -376,7 +382,7 @@ def window_loss(
         return series[:, patch:].unfold(1, ahead, patch)[:, positions]
 
     def normed_after(series: Tensor) -> Tensor:
-        return ((after(series) - mean) / deviation.clamp(min=1e-6)).clamp(-20, 20)
+        return ((after(series) - mean) / deviation.clamp(min=1e-6)).clamp(-LARGEST_TARGET, LARGEST_TARGET)
 
     ready = (positions[None, :] + 1) * patch - padding[:, None] >= least
     targets = Targets(normed_after(observed), normed_after(latent), after(known) & ready[..., None])
@@ -384,8 +390,8 @@ def window_loss(
     return loss + 0.5 * quantile_loss(module.quantile_head(embeddings)[:, :, :ahead], targets)
 
 
-def validation_error(module: TimesFMModule, site: Site, settings: LoraSettings) -> float:
-    """Mean over HORIZONS and cells of the NRMSE of forecasts into the slots held back."""
+def validation_errors(module: TimesFMModule, site: Site, settings: LoraSettings) -> Floats:
+    """[HORIZONS]: mean over cells of the NRMSE of forecasts into the slots held back."""
     longest = max(HORIZONS)
     origins = np.arange(site.training_end, site.series.shape[1] - longest + 1, settings.validation_stride)
     if not origins.size:
@@ -410,7 +416,7 @@ def validation_error(module: TimesFMModule, site: Site, settings: LoraSettings) 
             squares[k] += error[:, :horizon].sum(1)
             counts[k] += there[:, :horizon].sum(1)
     nrmse = np.sqrt(squares / np.maximum(counts, 1))  # series have mean 1
-    return float(nrmse[:, counts[0] > 0].mean())
+    return nrmse[:, counts[0] > 0].mean(1).astype(np.float64)
 
 
 # --- Adapters on disk and in use --------------------------------------------------------------------------------------
@@ -477,10 +483,11 @@ def held_back_error(
     day_slots: int = 144,
     settings: LoraSettings = LoraSettings(),
 ) -> float:
-    """The validation error of train_lora for any adapter ("": none) on the part of ``history`` that it holds back."""
+    """The validation error of train_lora for any adapter ("": none) on the part of ``history`` that it holds back: the
+    mean over HORIZONS."""
     site = Site.of(checked(history, 1), day_slots, settings)
     module = adapted(checkpoint, adapter) if adapter else load_checkpoint(checkpoint or BUNDLED)
-    return validation_error(module, site, settings)
+    return float(validation_errors(module, site, settings).mean())
 
 
 @lru_cache(maxsize=4)

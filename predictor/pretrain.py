@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from predictor.synthetic import synthetic_traffic
-from predictor.timesfm_loss import Targets, forecast_loss, quantile_loss
+from predictor.timesfm_loss import LARGEST_TARGET, Targets, forecast_loss, quantile_loss
 from predictor.timesfm_model import SMALL, Architecture, CheckpointError, TimesFMModule, normalise
 
 
@@ -66,7 +66,7 @@ def batch_loss(module: TimesFMModule, observed: Tensor, latent: Tensor, padding:
 
     def ahead_of(series: Tensor) -> Tensor:
         windows = series[:, patch:].unfold(1, ahead, patch)[:, positions]
-        return ((windows - mean) / deviation).clamp(-20, 20)
+        return ((windows - mean) / deviation).clamp(-LARGEST_TARGET, LARGEST_TARGET)
 
     truth = ahead_of(observed)
     targets = Targets(truth, ahead_of(latent), torch.ones_like(truth, dtype=torch.bool))

@@ -20,11 +20,13 @@ DAY_SLOTS_SHARE = np.array([0.8, 0.02, 0.04, 0.04, 0.05, 0.05])
 _HARMONICS = 12
 _TYPES = 4  # working day, Saturday, Sunday, holiday
 _NO_RHYTHM = 0.06
+_SPIKE = 1.5  # mean height of a spike, in means of the load
 
 
 @dataclass(frozen=True, eq=False)
 class Traffic:
-    """observed [B, L] and the latent load behind it [B, L]: the observation's mean but for saturation and gaps."""
+    """observed [B, L] and the latent load behind it [B, L]: what the observation is expected to be, but for saturation
+    and gaps, by one who knows all that came before it."""
 
     observed: Floats
     latent: Floats
@@ -40,7 +42,9 @@ def synthetic_traffic(rng: np.random.Generator, series: int, slots: int) -> Traf
     log_load = rhythm + _wander(rng, time, day_slots) + _events(rng, time, day_slots)
     latent = _inverse_box_cox(rng, log_load) * (1 + _bursts(rng, series, slots))
     latent /= latent.mean(1, keepdims=True) + 1e-9
-    return _faults(rng, _observe(rng, latent), latent, day_slots)
+    latent += _sessions(rng, latent, day_slots)
+    latent /= latent.mean(1, keepdims=True) + 1e-9
+    return _faults(rng, *_observe(rng, latent), day_slots)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float, shape: tuple[int, ...]) -> Floats:
@@ -195,7 +199,8 @@ def _events(rng: np.random.Generator, time: Floats, day_slots: Floats) -> Floats
     for _ in range(4):
         centre = rng.uniform(0, slots, (series, 1))
         width = _log_uniform(rng, 0.15, 5, (series, 1)) * day_slots / 24
-        size = rng.exponential(0.7, (series, 1)) * rng.choice([1, -1], p=[0.85, 0.15], size=(series, 1))
+        scale = rng.choice([0.6, 1.2], p=[0.75, 0.25], size=(series, 1))
+        size = rng.exponential(scale) * rng.choice([1, -1], p=[0.85, 0.15], size=(series, 1))
         size = size * prone * _sometimes(rng, 0.6, (series, 1))
         steep = rng.choice([2, 4, 8], size=(series, 1))
         total += size * np.exp(-(np.minimum(np.abs(time - centre) / width, 4.0) ** steep))
@@ -204,7 +209,7 @@ def _events(rng: np.random.Generator, time: Floats, day_slots: Floats) -> Floats
 
 def _bursts(rng: np.random.Generator, series: int, slots: int) -> Floats:
     """[B, slots], relative to the load: a few users' downloads, that begin at once and die away within slots."""
-    rate = _log_uniform(rng, 3e-4, 3e-2, (series, 1)) * _sometimes(rng, 0.5, (series, 1))
+    rate = _log_uniform(rng, 3e-4, 3e-2, (series, 1)) * _sometimes(rng, 0.35, (series, 1))
     size = _log_uniform(rng, 0.1, 1.2, (series, 1)) * np.exp(rng.normal(0, 1.0, (series, slots)))
     starts = (rng.random((series, slots)) < rate) * size
     decay = np.exp(-1 / _log_uniform(rng, 0.3, 8, (series, 1)))
@@ -212,6 +217,41 @@ def _bursts(rng: np.random.Generator, series: int, slots: int) -> Floats:
     for lag in range(1, 16):
         total[:, lag:] += starts[:, :-lag] * decay**lag
     return total
+
+
+def _sessions(rng: np.random.Generator, load: Floats, day_slots: Floats) -> Floats:
+    """[B, slots], in means of the load: transfers that begin at once, last for minutes to hours, and end at once.
+
+    What a few users move does not shrink with the others' load at night, unlike a burst that is a share of the load.
+    """
+    series, slots = load.shape
+    size = (series, 1)
+    hour = day_slots / 24
+    per_slot = _log_uniform(rng, 3e-4, 0.1, size) * _sometimes(rng, 0.6, size)
+    length = _log_uniform(rng, 0.08, 1.5, size) * hour
+    # Where sessions are many or long they are small, so that together they stay a part of the load.
+    height = np.minimum(_log_uniform(rng, 0.1, 1.2, size), 0.4 / (per_slot * length + 1e-9))
+    spread, of_size = rng.uniform(0.3, 1.1, size), rng.uniform(0.5, 1.2, size)
+    follows = rng.uniform(0, 1, size)  # 0: as many at night as by day; 1: as many as the load says
+    here = rng.random(load.shape) < per_slot * np.minimum(load, 4.0) ** follows
+    row, first = np.nonzero(here)
+    count = len(row)
+    long = length[row, 0] * np.exp(spread[row, 0] * rng.normal(size=count))
+    high = height[row, 0] * np.exp(of_size[row, 0] * np.minimum(rng.normal(size=count), 3.0))
+    begin = first + rng.random(count)
+    total = _boxes(row, begin, np.minimum(begin + long, slots - 1e-6), high, load.shape)
+    return total * np.exp(rng.normal(size=load.shape) * rng.uniform(0.05, 0.4, size))
+
+
+def _boxes(row: NDArray[np.int64], begin: Floats, end: Floats, height: Floats, shape: tuple[int, int]) -> Floats:
+    """[B, slots]: the mean over each slot of the sum of boxes from ``begin`` to ``end``, in slots."""
+    steps = np.zeros((shape[0], shape[1] + 2))
+    for edge, sign in ((begin, 1.0), (end, -1.0)):
+        slot = edge.astype(np.int64)
+        part = slot + 1 - edge  # of its slot that lies behind an edge
+        np.add.at(steps, (row, slot), sign * height * part)
+        np.add.at(steps, (row, slot + 1), sign * height * (1 - part))
+    return np.maximum(np.cumsum(steps, axis=1)[:, : shape[1]], 0.0)
 
 
 def _inverse_box_cox(rng: np.random.Generator, log_load: Floats) -> Floats:
@@ -227,8 +267,11 @@ def _inverse_box_cox(rng: np.random.Generator, log_load: Floats) -> Floats:
 # --- Observation ------------------------------------------------------------------------------------------------------
 
 
-def _observe(rng: np.random.Generator, latent: Floats) -> Floats:
-    """Noise of mean 0: multiplicative, partly heavy-tailed and partly correlated; Poisson-like; and rare spikes."""
+def _observe(rng: np.random.Generator, latent: Floats) -> tuple[Floats, Floats]:
+    """Noise of mean 0: multiplicative, partly heavy-tailed and partly correlated; Poisson-like; and rare spikes.
+
+    Returns the observation and the latent load with all of its noise that earlier slots tell of.
+    """
     series, slots = latent.shape
     size = (series, 1)
     sigma = _log_uniform(rng, 0.004, 0.35, size)
@@ -239,13 +282,23 @@ def _observe(rng: np.random.Generator, latent: Floats) -> Floats:
     noise, heavy = white, np.flatnonzero(tail)
     chi_square = 2 * rng.standard_gamma(np.broadcast_to(freedom[heavy] / 2, (len(heavy), slots)))
     noise[heavy] *= np.sqrt((freedom[heavy] - 2) / chi_square)
-    noise = noise + np.roll(noise, 1, axis=1) * (rng.uniform(-0.1, 0.6, size) * _sometimes(rng, 0.3, size))
-    factor = np.exp(np.minimum(sigma * noise, 2.0))
-    observed = latent * factor / factor.mean(1, keepdims=True)
+    # Relative noise grows with the load in some series; an autoregression of the first order in many.
+    noise = noise * sigma * np.clip(latent, 0.05, 8.0) ** (rng.uniform(0, 0.5, size) * _sometimes(rng, 0.5, size))
+    memory = rng.uniform(-0.1, 0.6, size) * _sometimes(rng, 0.6, size)
+    told = sum(memory**lag * np.pad(noise, ((0, 0), (lag, 0)))[:, :slots] for lag in range(1, 7))
+    latent = latent * _unbiased_exp(told)
+    observed = latent * _unbiased_exp(noise)
     observed = observed + np.sqrt(latent) * rng.normal(size=latent.shape) * _log_uniform(rng, 0.002, 0.25, size)
     rate = _log_uniform(rng, 3e-4, 6e-3, size) * _sometimes(rng, 0.2, size)
-    spikes = (rng.random(latent.shape) < rate) * rng.exponential(1.5, latent.shape)
-    return np.maximum(observed + spikes * latent.mean(1, keepdims=True), 0.0)
+    spikes = (rng.random(latent.shape) < rate) * rng.exponential(_SPIKE, latent.shape)
+    mean = latent.mean(1, keepdims=True)
+    return np.maximum(observed + spikes * mean, 0.0), latent + rate * _SPIKE * mean
+
+
+def _unbiased_exp(exponent: Floats) -> Floats:
+    """exp, over its mean over the series."""
+    factor = np.exp(np.clip(exponent, -4.0, 2.0))
+    return factor / factor.mean(1, keepdims=True)
 
 
 def _faults(rng: np.random.Generator, observed: Floats, latent: Floats, day_slots: Floats) -> Traffic:

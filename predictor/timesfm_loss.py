@@ -14,7 +14,8 @@ from torch.nn.functional import huber_loss
 from predictor.forecast import QUANTILES
 
 STEP_GROUPS = ((0, 1, 1.0), (1, 10, 1.0), (10, 30, 1.0), (30, 60, 1.0), (60, 128, 0.4))  # first, last, weight
-HUBER_DELTA = 8.0  # deviations of the series; beyond it an error counts linearly
+HUBER_DELTA = 20.0  # deviations of the series; beyond it an error counts linearly
+LARGEST_TARGET = 40.0  # deviations; beyond it a value is cut: bursts over a nearly constant load
 PINBALL_WEIGHT = 2.0
 _LEVELS = torch.tensor(QUANTILES)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.config import Config, ConfigError, DecisionConfig, ForecastConfig, choices_of, load_config, reference
-from predictor import NAMES, OPTIONAL, TRAINED
+from predictor import NAMES, OPTIONAL, QUANTILES, TRAINED
 from predictor.risk import RULES, WINDOWS
 
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from predictor.lora import (
     read_adapter,
     save_adapter,
     train_lora,
-    validation_error,
+    validation_errors,
     windows,
 )
 from predictor.timesfm_forecaster import TimesFM
@@ -30,7 +30,14 @@ from predictor.timesfm_model import CheckpointError, digest, load_checkpoint, pr
 from predictor.tuning import search_lora
 
 QUICK = LoraSettings(
-    batch=12, context=20, positions=8, epochs=3, largest_epoch=36, validation_stride=48, shrink=(0.0, 0.5, 1.0)
+    batch=12,
+    context=20,
+    positions=8,
+    epochs=3,
+    largest_epoch=36,
+    validation_stride=48,
+    shrink=(0.0, 0.5, 1.0),
+    tolerance=0.05,
 )
 SITE = daily(4, 6 * DAY, 1)
 
@@ -160,7 +167,7 @@ def test_the_error_is_that_of_the_forecasters_on_the_part_held_back(base):
         expected.append(np.sqrt(np.nanmean(error**2, axis=1)) / np.nanmean(history, axis=1))
     site = Site.of(history, DAY, settings)
     assert site.training_end == origin
-    found = validation_error(load_checkpoint(base), site, settings)
+    found = validation_errors(load_checkpoint(base), site, settings).mean()
     assert found == pytest.approx(np.mean(expected), rel=1e-4)
     assert held_back_error(base, "", history, settings=settings) == pytest.approx(found)
 
@@ -195,6 +202,19 @@ def test_what_is_kept_is_never_worse_than_the_base(base):
     # The same for what comes out of the file and is merged into the weights.
     error = held_back_error(base, adapter, SITE, settings=QUICK)
     assert error == pytest.approx(about["validation_error"], abs=1e-5)
+
+
+def test_no_horizon_pays_for_another(base):
+    """On this site an adapter gains at 60 slots and loses at one: by default that is no bargain."""
+    made = train_lora(base, SITE, settings=QUICK)
+    site = Site.of(SITE, DAY, QUICK)
+    before = validation_errors(load_checkpoint(base), site, QUICK)
+    module = load_checkpoint(base)
+    merge(module, train_lora(base, SITE, settings=replace(QUICK, refit=False)))
+    after = validation_errors(module, site, QUICK)
+    assert before[0] < after[0] < 1.05 * before[0] and after.mean() < before.mean()
+    assert made.about["factor"] > 0
+    assert train_lora(base, SITE, settings=replace(QUICK, tolerance=0.0)).about["factor"] == 0
 
 
 def test_the_factor_is_in_the_matrices(base, adapter):
@@ -458,7 +478,8 @@ def test_hourly_loads_are_learnt_from_too(base, monkeypatch):
     monkeypatch.setattr(lora, "forecast_loss", counting)
     hourly = 1 + 0.5 * np.sin(2 * np.pi * np.arange(24 * 7) / 24 + np.arange(3)[:, None])
     train_lora(base, hourly, day_slots=24, settings=replace(QUICK, epochs=2, rehearsal=0.25, least_days=1))
-    assert counted and all(counted)
+    # Positions are drawn over the whole context, of which seven such days fill a quarter: a batch may miss them.
+    assert sum(counted) > len(counted) / 2
 
 
 # --- The forecaster ---------------------------------------------------------------------------------------------------
