@@ -63,6 +63,28 @@ def correlation(series: np.ndarray, lag: int) -> np.ndarray:
     return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1) + 1e-12)
 
 
+def test_the_slots_before_tell_nothing_of_the_noise(traffic):
+    """Else the mean, learnt from the latent load, would learn to ignore what they tell."""
+    told = correlation(traffic.observed - traffic.latent, 1)
+    assert abs(np.median(told)) < 0.01
+    assert np.mean(np.abs(told) < 0.1) > 0.95
+    assert np.mean(correlation(np.diff(traffic.latent), 1) < -0.1) > 0.2  # many series have noise with a memory
+
+
+def test_a_sudden_outburst_may_last(traffic):
+    """Where the load jumps to three times the usual or more, the next slot is still far above it, in the mean: in
+    Milan's internet activity 2.8 and 4.7 times after 3 to 5 and 5 to 10 times."""
+    days = traffic.observed[:, : 15 * DAY].reshape(400, 15, DAY)
+    usual = np.median(np.concatenate([np.roll(days, shift, 2) for shift in (-1, 0, 1)], 1), 1)
+    there = usual[:, None, :].repeat(15, 1).reshape(400, -1)
+    ratio = np.where(there > 0.02, traffic.observed[:, : 15 * DAY] / np.maximum(there, 0.02), np.nan)
+    jump = (ratio[:, 1:-1] >= 3) & (ratio[:, :-2] < 1.3)
+    after = ratio[:, 2:][jump]
+    assert jump.sum() > 300
+    assert np.nanmean(after) > 2
+    assert np.nanmean(after < 1.5) > 0.3  # single spikes are there too
+
+
 def test_most_series_have_days(traffic):
     """Days of 144, 72, 48 or 24 slots come round after 144."""
     day, between = correlation(traffic.observed, DAY), correlation(traffic.observed, DAY - DAY // 3)
