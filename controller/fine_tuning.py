@@ -36,7 +36,8 @@ def tune_site(checkpoint: str, present: str, history: np.ndarray, directory: str
     """In a worker process: train an adapter on history [C, T] and write it to ``directory``. Raises ValueError."""
     import torch
 
-    from predictor.lora import held_back_error, save_adapter, train_lora
+    from predictor.adapter import save_adapter
+    from predictor.lora import held_back_error, train_lora
 
     os.nice(10)  # questions come first
     torch.set_num_threads(1)

@@ -82,7 +82,8 @@ def _lora(arguments: argparse.Namespace) -> int:
         first = datetime.fromtimestamp(int(history.epoch_s[0]), UTC).isoformat()
         raise InputError(f"--until {arguments.until.isoformat()}: nothing precedes it; the history begins at {first}")
 
-    from predictor.lora import LoraSettings, save_adapter, train_lora
+    from predictor.adapter import save_adapter
+    from predictor.lora import LoraSettings, train_lora
 
     settings = LoraSettings() if arguments.epochs is None else replace(LoraSettings(), epochs=arguments.epochs)
     try:

@@ -41,7 +41,7 @@ def forecaster(name: str, day_slots: int = 144, checkpoint: str = "", adapter: s
 
             return TimesFM(day_slots, checkpoint)
         case "timesfm+lora":
-            from predictor.lora import TimesFMLora
+            from predictor.timesfm_lora import TimesFMLora
 
             return TimesFMLora(day_slots, checkpoint, adapter=adapter)
         case "chronos":

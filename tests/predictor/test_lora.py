@@ -10,22 +10,18 @@ from safetensors.numpy import load_file, save_file
 from small_timesfm import DAY, TINY, daily, tiny_checkpoint, tiny_module, trained_module
 
 from predictor import forecaster, lora
+from predictor.adapter import Adapter, adapted, merge, read_adapter, save_adapter
 from predictor.lora import (
     HORIZONS,
-    Adapter,
     LoraSettings,
     Site,
-    TimesFMLora,
-    adapted,
     held_back_error,
-    merge,
-    read_adapter,
-    save_adapter,
     train_lora,
     validation_errors,
     windows,
 )
 from predictor.timesfm_forecaster import TimesFM
+from predictor.timesfm_lora import TimesFMLora
 from predictor.timesfm_model import CheckpointError, digest, load_checkpoint, predict, save_checkpoint
 from predictor.tuning import search_lora
 
