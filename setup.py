@@ -12,7 +12,17 @@ setup(
     description="SDN control plane that lets a city ask its digital twin, over 6G and Zigbee",
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
-    packages=["agents", "controller", "evaluation", "mininet_topos", "optimizer", "predictor", "proto", "twin"],
+    packages=[
+        "agents",
+        "agents.apis",
+        "controller",
+        "evaluation",
+        "mininet_topos",
+        "optimizer",
+        "predictor",
+        "proto",
+        "twin",
+    ],
     include_package_data=True,
     package_data={
         "agents": ["*.json", "*.yaml", "*.toml", "cards/*"],
@@ -44,6 +54,9 @@ setup(
         "matplotlib>=3.9,<4",
         "threadpoolctl>=3,<4",
         "aiocoap>=0.4.17,<0.5",
+        "openai>=2,<4",
+        "pydantic-ai-slim[openai]>=2.60,<3",
+        "pydantic-monty>=1.4,<2",
         "mininet==2.3.0.dev6",
         "setuptools>=66.1",  # brings distutils, which Mininet imports, to Python 3.12 and later
         "pyroute2>=0.9,<0.10",
@@ -55,7 +68,6 @@ setup(
     extras_require={
         # Used when they are there; `links doctor` says what they would add.
         "chronos": ["chronos-forecasting>=2.3,<3"],
-        "llm": ["openai>=2,<4"],
         "scip": ["pyscipopt>=5,<7"],
         "test": [
             "chronos-forecasting>=2.3,<3",
