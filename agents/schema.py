@@ -96,7 +96,7 @@ def to_json(plan: DataPlan) -> dict:
         "items": [
             {
                 "type": item.type,
-                "area": _area_to_json(item.area),
+                "area": area_to_json(item.area),
                 "start": item.start.isoformat(),
                 "end": item.end.isoformat(),
                 "why": item.why,
@@ -124,7 +124,7 @@ def from_json(document: dict | str) -> DataPlan:
             raise PlanError(f"the data plan is not JSON: {error}") from None
     _check(document)
     items = tuple(
-        PlanItem(row["type"], _area(row["area"]), _time(row["start"]), _time(row["end"]), row["why"])
+        PlanItem(row["type"], area_from_json(row["area"]), _time(row["start"]), _time(row["end"]), row["why"])
         for row in document["items"]
     )
     for i, item in enumerate(items):
@@ -166,12 +166,12 @@ def _time(text: str) -> datetime:
         raise PlanError(f"data plan: {text!r} is no time: {error}") from None
 
 
-def _area(row: dict) -> Area:
+def area_from_json(row: dict) -> Area:
     ring = tuple((float(lon), float(lat)) for lon, lat in row.get("ring", ()))
     return Area(row["kind"], row["name"], row.get("lon"), row.get("lat"), row.get("radius_m"), ring)
 
 
-def _area_to_json(area: Area) -> dict:
+def area_to_json(area: Area) -> dict:
     document: dict = {"kind": area.kind, "name": area.name}
     if area.kind == "circle":
         document |= {"lon": area.lon, "lat": area.lat, "radius_m": area.radius_m}
