@@ -23,7 +23,7 @@ from evaluation.forecast_measures import HORIZONS
 from evaluation.forecast_protocol import Protocol, ProtocolError, protocol
 from predictor.dlinear import DLinear
 from predictor.profile import PLAIN, tune_profile
-from predictor.tuning import HELD_BACK_DAYS, LORA, SEEDS, SPACE, search, search_lora
+from predictor.tuning import HELD_BACK_DAYS, LORA, LORA_START, SEEDS, SPACE, search, search_lora
 
 Rows = list[dict]  # settings tried in order, each with errors (by horizon) or one error, and whether it was chosen
 MODELS = ("profile", "dlinear", *(model.name for model in SPACE), "timesfm+lora")
@@ -51,7 +51,9 @@ def searched(name: str, data: Protocol, told: Callable[[str, float], None]) -> R
             for days, ridge, error in tried
         ]
     if name == "timesfm+lora":
-        return [asdict(trial) for trial in search_lora(array, LORA, told)]
+        start = {setting: getattr(LORA_START, setting) for setting in LORA}
+        trials = search_lora(array, LORA, told)
+        return [asdict(trial) | {"settings": dict(trial.settings) or start} for trial in trials]
     if data.grid is None:
         raise ProtocolError(data.no_grid)
     (model,) = (model for model in SPACE if model.name == name)

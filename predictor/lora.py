@@ -46,7 +46,7 @@ class LoraSettings:
     dropout: float = 0.1
     batch: int = 128
     epochs: int = 10
-    rate: float = 2e-3
+    rate: float = 1e-3
     context: int = 64
     positions: int = 16
     largest_epoch: int = 12_800
