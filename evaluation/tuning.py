@@ -88,9 +88,8 @@ def report(document: dict) -> str:
         "# The search for the forecasters' settings",
         "",
         f"Data: `{data['file']}` (SHA-256 {data['sha256']}…), {data['cells']} cells, from {data['start']} to the last "
-        f"slot before {document['test_start']}; nothing later was looked at. Command: `{document['command']}`; "
-        f"{document['machine']}. Errors are per-cell NRMSE at 1 / 10 / 30 / 60 steps unless "
-        "something else is said. The chosen settings, bold, are the defaults of `predictor`.",
+        f"slot before {document['test_start']}; nothing later was looked at. Errors are per-cell NRMSE at 1 / 10 / 30 "
+        "/ 60 steps unless something else is said. The chosen settings, bold, are the defaults of `predictor`.",
     ]
     for name in (name for name in MODELS if name in document["models"]):
         model = document["models"][name]
@@ -98,7 +97,8 @@ def report(document: dict) -> str:
             "",
             f"## {name}",
             "",
-            f"{JUDGED.get(name, NEURAL)} {model['seconds']:.0f} s; commit {model['commit']}.",
+            f"{JUDGED.get(name, NEURAL)} `{model['command']}`, {model['seconds']:.0f} s on {model['machine']}; commit "
+            f"{model['commit']}.",
             "",
         ]
         lines += ["| settings | error |", "|---|---|"]
@@ -131,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work(errors: Console) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         data = protocol(options.data, options.test_start, 24, max(HORIZONS))
-        document = {"models": {}} | about(data) | origin("tuning", argv)
+        source = origin("tuning", argv)
+        document = {"models": {}} | about(data)
         document["models"] = _earlier(options.out / "tuning.json", document)
         with Progress(console=errors, disable=not errors.is_terminal, transient=True) as progress:
             bar = progress.add_task("", total=1.0)
@@ -145,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 tried = searched(name, data, told)
                 document["models"][name] = {
                     "seconds": time.monotonic() - started,
-                    "commit": document["commit"],
+                    **source,
                     "tried": tried,
                 }
                 (options.out / "tuning.json").write_text(json.dumps(plain(document), indent=1) + "\n")
