@@ -10,18 +10,18 @@ import tomllib
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 
 from agents.cards import SensorCard, sensor_cards
+from agents.spelling import Spelling
 from twin.sensor_types import sensor_types
 from twin.words import PhraseIndex, Word, fold, words
 
 NEAR_WORDS = 6  # how far apart the two sides of "a ~ b" may stand
 EXCLUDED_WORDS = 6  # how far "except" reaches
 CHOSEN, HINTED = 1.0, 0.5
-_TYPO_LETTERS = 7  # words of at least so many letters are recognised with one letter wrong
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,12 @@ class Knowledge:
         self._cue_of_side = [number for number, _ in sides]
         self._index = PhraseIndex(side for _, side in sides)
         things = [cue.phrase for cue in self._cues if cue.kind in ("type", "hint", "topic", "group")]
-        self._typos = _Typos(_parts(cue.phrase for cue in self._cues), _parts(things))
+        self._spelling = Spelling(_parts(cue.phrase for cue in self._cues), _parts(things))
 
     def read(self, question: str) -> Reading:
         """The types that the question needs. Never fails on any text."""
         text = unicodedata.normalize("NFC", question)
-        every_word = [self._typos.correct(word) for word in words(text)]
+        every_word = [replace(word, text=self._spelling.correct(word.text)) for word in words(text)]
         hits = self._hits(every_word)
         kept, ignored = _without_orders(text, every_word, hits)
         if ignored:
@@ -334,42 +334,3 @@ def _why_nothing(
 
 def _parts(phrases: Iterable[str]) -> set[str]:
     return {part for phrase in phrases for part in re.findall(r"[a-z0-9]+\*?", fold(phrase))}
-
-
-class _Typos:
-    """Long words of the knowledge base by what is left of them when one letter is missing."""
-
-    def __init__(self, known: set[str], targets: set[str]):
-        """``known`` words stay as they are, others may become one of the ``targets``; a trailing * is any ending."""
-        self._known = {part.rstrip("*") for part in known}
-        self._stems = tuple({part[:-1] for part in known if part.endswith("*")})
-        self._by_rest: dict[str, str] = {}
-        for word in sorted(part.rstrip("*") for part in targets):
-            if len(word) >= _TYPO_LETTERS:
-                for rest in _rests(word):
-                    self._by_rest.setdefault(rest, word)
-
-    def correct(self, word: Word) -> Word:
-        """The word, or the known word that differs from it in one letter (or two swapped) after the first."""
-        text = word.text
-        if len(text) < _TYPO_LETTERS or text in self._known or text.startswith(self._stems):
-            return word
-        for rest in _rests(text):
-            known = self._by_rest.get(rest)
-            if known and known[0] == text[0] and _one_letter_apart(known, text):
-                return Word(known, word.start, word.end, word.sentence)
-        return word
-
-
-def _one_letter_apart(a: str, b: str) -> bool:
-    """One letter more, less or other, or two neighbours swapped."""
-    if len(a) != len(b):
-        return True  # they share what is left without a letter
-    differ = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
-    return len(differ) == 1 or (len(differ) == 2 and a[differ[0]] == b[differ[1]] and a[differ[1]] == b[differ[0]])
-
-
-def _rests(word: str) -> Iterable[str]:
-    yield word
-    for i in range(len(word)):
-        yield word[:i] + word[i + 1 :]

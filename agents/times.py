@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
+from agents.spelling import Spelling
 from twin.words import fold
 
 HISTORY_DAYS = 7  # what a forecast needs, and what is taken when no time is said
@@ -40,7 +41,7 @@ def read_time(text: str, now: datetime) -> Window:
         raise ValueError(f"now {now.isoformat()} has no time zone; give it the scenario's, such as Europe/Rome")
     if not EARLIEST_YEAR + 2 <= now.year <= 9000:
         raise ValueError(f"now {now.isoformat()} is out of range; its year must be {EARLIEST_YEAR + 2} to 9000")
-    folded = fold(text)
+    folded = re.sub(r"[a-z]+", lambda word: _SPELLING.correct(word[0]), fold(text))
     phrases = _join_weekdays(_join_hours(_scan(folded, now), now), now)
     return _decide([_since(phrase, phrases[i + 1 :], folded, now) for i, phrase in enumerate(phrases)], folded, now)
 
@@ -138,6 +139,14 @@ _WEEKDAYS = (
     "mondays?|mon|lunedi", "tuesdays?|tue|tues|martedi", "wednesdays?|weds?|mercoledi", "thursdays?|thu|thurs?|giovedi",
     "fridays?|fri|venerdi", "saturdays?|sabato", "sundays?|domenica",
 )  # fmt: skip
+_SPELLING = Spelling(
+    "yesterday* tomorrow* tonight* morning* mourning afternoon* evening* weekend* midnight* tuesday* wednesday* "
+    "thursday* saturday* january february september october november december settiman* stamattina mattin* pomerigg* stasera "
+    "mercoledi giovedi venerdi domenic*".split(),
+    "yesterday tomorrow tonight morning afternoon evening weekend midnight tuesday wednesday thursday saturday january "
+    "february september october november december settimana stamattina pomeriggio stasera mercoledi giovedi venerdi "
+    "domenica".split(),
+)
 _SEASONS = {"spring|primavera": 3, "summer|estate": 6, "autumn|autunno": 9, "winter|inverno": 12}
 _PARTS = {  # hours after the day's midnight
     "morning|mattina|mattino|mattinata": (6, 12),
