@@ -20,7 +20,7 @@ class Pretraining:
     """Settings of a run. A batch is ``series`` series of ``context`` patches; ``positions`` of them, mostly late ones,
     are forecast from. ``seed`` and the step fix a batch, whatever was run before it."""
 
-    steps: int = 9_000
+    steps: int = 12_000
     series: int = 32
     context: int = 64
     positions: int = 24
