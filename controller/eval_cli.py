@@ -7,6 +7,7 @@ _EVALUATIONS = {
     "fig6": "latency against tau (the paper's Fig. 6)",
     "forecast": "errors of the load forecasters on a history file (the paper's Table III)",
     "forecast-speed": "time and memory of TimesFM forecasts for a city",
+    "planning": "types, windows and abstention of data planning on a query file (the paper's Table I)",
     "rrm": "time and certified gap of the solvers against size",
     "table3": "the forecasters' errors written up, the paper's figures beside them",
     "tau": "how often each forecaster sends a cell the wrong way",

@@ -3,7 +3,7 @@
 A query file is YAML: ``now`` and ``queries``, each with ``id``, ``q``, ``required`` and ``optional`` sensor types,
 ``window`` [start, end) or null, ``answerable`` (default true), optionally ``fields`` (1 to 3) and ``area``.
 
-``python -m evaluation.planning --queries FILE --planner offline --json`` prints the scores as one JSON document.
+``links eval planning --queries FILE --planner offline --json`` prints the scores as one JSON document.
 """
 
 import argparse
@@ -236,7 +236,7 @@ def _moment(value: object, where: str) -> datetime:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line. Exit code 0 done, 1 failed, 2 wrong use."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.planning", description="Scores of data planning.")
+    parser = argparse.ArgumentParser(prog="links eval planning", description="Scores of data planning.")
     parser.add_argument("--queries", required=True, metavar="FILE")
     parser.add_argument("--planner", default="offline", choices=sorted(PLANNERS))
     parser.add_argument("--json", action="store_true", help="one JSON document and nothing else")
