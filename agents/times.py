@@ -141,8 +141,8 @@ _WEEKDAYS = (
 )  # fmt: skip
 _SPELLING = Spelling(
     "yesterday* tomorrow* tonight* morning* mourning afternoon* evening* weekend* midnight* tuesday* wednesday* "
-    "thursday* saturday* january february september october november december settiman* stamattina mattin* pomerigg* stasera "
-    "mercoledi giovedi venerdi domenic*".split(),
+    "thursday* saturday* january february september october november december settiman* stamattina mattin* pomerigg* "
+    "stasera mercoledi giovedi venerdi domenic*".split(),
     "yesterday tomorrow tonight morning afternoon evening weekend midnight tuesday wednesday thursday saturday january "
     "february september october november december settimana stamattina pomeriggio stasera mercoledi giovedi venerdi "
     "domenica".split(),
