@@ -30,6 +30,7 @@ QUICK = LoraSettings(
     context=20,
     positions=8,
     epochs=3,
+    rate=2e-3,
     largest_epoch=36,
     validation_stride=48,
     shrink=(0.0, 0.5, 1.0),
