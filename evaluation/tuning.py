@@ -31,7 +31,8 @@ JUDGED = {
     "profile": "Forecasts from every 6th slot of the training part from its 11th day on; coordinate search.",
     "dlinear": "All pairs; mean squared error of normalised windows on the last fifth.",
     "timesfm+lora": "Validation error of `links train lora` (mean of the per-cell NRMSE at the four horizons on the "
-    "part held back), that of the base beside it; coordinate search.",
+    "part held back), that of the base beside it; coordinate search. With peek it was trained on the part held "
+    "back, too: no adapter for use, but a bound of what there is to gain.",
 }
 NEURAL = (
     f"Trained on all but the last {HELD_BACK_DAYS} days, measured on these, mean of {SEEDS} seeds; coordinate search."

@@ -38,7 +38,8 @@ class LoraSettings:
     ``validation_share`` of the history's slots, at least two days, is held back. ``patience``: epochs without a better
     validation error before training ends. ``rehearsal``: share of synthetic windows. ``least_days``: of history before
     a patch that is learnt from (less where the history is shorter). ``shrink``: factors tried; ``tolerance``: by which
-    share a horizon's error may exceed the base's. ``refit``: train once more on the whole history.
+    share a horizon's error may exceed the base's. ``refit``: train once more on the whole history. ``peek``: train on
+    the days held back from the start, which bounds what an adapter could gain there; for evaluation only.
     """
 
     rank: int = 16
@@ -58,6 +59,7 @@ class LoraSettings:
     shrink: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     tolerance: float = 0.0
     refit: bool = True
+    peek: bool = False
 
 
 # --- Training ---------------------------------------------------------------------------------------------------------
@@ -164,8 +166,9 @@ class _Run:
         if saved["stage"] == "refit":
             return errors, best
         optimiser = self._started(saved)
+        site = self._whole() if self.settings.peek else self.site
         while len(errors) <= self.settings.epochs and len(errors) - 1 - int(np.argmin(errors)) < self.settings.patience:
-            self._epoch(len(errors) - 1, optimiser, self.site, 0)
+            self._epoch(len(errors) - 1, optimiser, site, 0)
             error = self._error()
             if not math.isfinite(error):
                 break  # fallen apart: what was best before is kept
@@ -183,11 +186,14 @@ class _Run:
         """An adapter trained like the best one, for as many epochs, but on the whole history."""
         first = saved["epoch"] if saved["stage"] == "refit" else 0
         optimiser = self._started(saved if first else {"lora": initial})
-        site = replace(self.site, training_end=self.site.series.shape[1])
         for epoch in range(first, epochs):
-            self._epoch(epoch, optimiser, site, 1)
+            self._epoch(epoch, optimiser, self._whole(), 1)
             self._save("refit", epoch + 1, optimiser, errors, best)
         return self._lora_state()
+
+    def _whole(self) -> Site:
+        """The site with nothing held back."""
+        return replace(self.site, training_end=self.site.series.shape[1])
 
     def _started(self, state: dict) -> torch.optim.Optimizer:
         """The optimiser, with adapter and optimiser as ``state`` has them."""

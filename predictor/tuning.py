@@ -32,6 +32,11 @@ SETTINGS = {"learning_rate": (3e-4, 1e-3, 3e-3, 1e-2), "lookback": (36, 72, 144)
 SPACE: Space = {model: SETTINGS for model in (Mlp(), Lstm(), Conv3d(), ConvLstm())}
 LORA_START = LoraSettings(refit=False)  # which changes nothing on the part held back
 LORA = {"rate": (3e-4, 1e-3, 2e-3, 4e-3), "rehearsal": (0.0, 0.2), "least_days": (1, 7)}
+LORA_BOUND = {
+    "peek": True,
+    "rate": 2e-3,
+    "patience": 10,
+}  # trained on the days that it is judged on: no adapter for use
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,15 @@ def search_lora(
     checkpoint: str = "",
     day_slots: int = 144,
 ) -> list[LoraTrial]:
-    """All trials in order on ``history`` [C, T], of which train_lora holds back the last part."""
+    """All trials in order on ``history`` [C, T], of which train_lora holds back the last part; after them one of
+    LORA_BOUND, which says how much there is to gain at most and is never chosen."""
     found: list[LoraTrial] = []
 
     def tried(settings: Mapping[str, Any]) -> None:
         about = train_lora(checkpoint, history, day_slots=day_slots, settings=replace(start, **settings)).about
         found.append(LoraTrial(settings, about["validation_error"], about["validation_errors"][0]))
         if progress:
-            share = len(found) / (1 + sum(len(values) - 1 for values in options.values()))
+            share = len(found) / (2 + sum(len(values) - 1 for values in options.values()))
             progress(f"{settings or 'as it is'}: {found[-1].error:.4f}, base {found[-1].base:.4f}", min(share, 1.0))
 
     tried({})
@@ -116,6 +122,7 @@ def search_lora(
             if value != getattr(replace(start, **best.settings), setting):
                 tried({**best.settings, setting: value})
     best = min(found, key=lambda trial: trial.error)
+    tried(LORA_BOUND)
     return [replace(trial, chosen=trial is best) for trial in found]
 
 

@@ -23,7 +23,7 @@ from predictor.lora import (
 from predictor.timesfm_forecaster import TimesFM
 from predictor.timesfm_lora import TimesFMLora
 from predictor.timesfm_model import CheckpointError, digest, load_checkpoint, predict, save_checkpoint
-from predictor.tuning import search_lora
+from predictor.tuning import LORA_BOUND, search_lora
 
 QUICK = LoraSettings(
     batch=12,
@@ -296,13 +296,19 @@ def test_a_damaged_state_is_named(base, tmp_path, damage):
 
 def test_the_search_tries_one_setting_after_the_other(base):
     start = replace(QUICK, epochs=1)
-    trials = search_lora(SITE, {"rate": (1e-3, start.rate), "rehearsal": (0.5,)}, start=start, checkpoint=str(base))
+    *trials, bound = search_lora(
+        SITE, {"rate": (1e-3, start.rate), "rehearsal": (0.5,)}, start=start, checkpoint=str(base)
+    )
     better = min(trials[:2], key=lambda trial: trial.error).settings
     assert [trial.settings for trial in trials] == [{}, {"rate": 1e-3}, {**better, "rehearsal": 0.5}]
     assert [trial.chosen for trial in trials].count(True) == 1
     assert min(trials, key=lambda trial: trial.error).chosen
     about = train_lora(str(base), SITE, settings=replace(start, rate=1e-3)).about
     assert (trials[1].error, trials[1].base) == (about["validation_error"], about["validation_errors"][0])
+    # The bound has seen the days it is judged on, and is not chosen even if it is the best.
+    assert bound.settings == LORA_BOUND and not bound.chosen
+    blind = train_lora(str(base), SITE, settings=replace(start, **LORA_BOUND | {"peek": False})).about
+    assert bound.base == blind["validation_errors"][0] and bound.error != blind["validation_error"]
 
 
 # --- Adapters ---------------------------------------------------------------------------------------------------------
