@@ -2,9 +2,10 @@
 
 A series is a latent load, exp of a sum (or an inverse Box-Cox transform of it), times observation noise. The sum has a
 daily shape by day type (working day, Saturday, Sunday, holiday), single holidays and holiday weeks, day-to-day level,
-trends and level shifts, slow and fast coloured noise, and events; single users' sessions come on top; the noise is
-multiplicative, partly autocorrelated, Poisson-like and heavy-tailed. Outages, saturation, counting and filled gaps follow. Some series have no rhythm of days at all. Sizes of
-all parts are drawn by series over wide ranges, so that a model has to read them from the history.
+trends and level shifts, slow and fast coloured noise, and events; single users' sessions come on top. The noise is
+multiplicative, partly autocorrelated, Poisson-like and heavy-tailed. Outages, saturation, counting and filled gaps
+follow. Some series have no rhythm of days at all. Sizes of all parts are drawn by series over wide ranges, so that a
+model has to read them from the history.
 """
 
 from dataclasses import dataclass
