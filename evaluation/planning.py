@@ -18,13 +18,13 @@ from time import perf_counter
 import yaml
 
 from agents import DataPlan, PlanItem, plan_offline
+from twin.retrieval import EVENTS_PER_DAY
 from twin.scenario import Scenario, load_scenario
 from twin.sensor_types import sensor_types
 
 Planner = Callable[[str, datetime, Scenario], DataPlan]
 PLANNERS: dict[str, Planner] = {"offline": plan_offline}
 EXACT_IOU = 0.99
-_EVENTS_PER_DAY = 1.0  # assumed for types that record events, when bytes are estimated
 
 Span = tuple[datetime, datetime]
 
@@ -103,7 +103,7 @@ def planned_bytes(plan: DataPlan, scenario: Scenario) -> dict[str, float]:
             start, end = windows[sensor.type]
             of = sensor_types()[sensor.type]
             seconds = end.timestamp() - start.timestamp()
-            sizes[sensor.type] += seconds / (of.interval_s or 86_400 / _EVENTS_PER_DAY) * of.record_bytes
+            sizes[sensor.type] += seconds / (of.interval_s or 86_400 / EVENTS_PER_DAY) * of.record_bytes
     return sizes
 
 
