@@ -59,12 +59,20 @@ async def contained(sandbox, context, code, kind):
     return outcome
 
 
+def read_proc(path):
+    """A file below /proc; empty when the thread or process that it is about has just ended."""
+    try:
+        return Path(path).read_bytes().decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def descendants(pid=None):
     """Ids of all living processes below one, by their command lines."""
     found = {}
     for task in Path(f"/proc/{pid or os.getpid()}/task").glob("*"):
-        for child in (task / "children").read_text().split():
-            command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        for child in read_proc(task / "children").split():
+            command = read_proc(f"/proc/{child}/cmdline").replace("\0", " ")
             if command:  # no zombie
                 found |= {int(child): command, **descendants(child)}
     return found
