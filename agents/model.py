@@ -26,6 +26,7 @@ from agents.data_api import Api, ApiError
 Reply = TypeVar("Reply", bound=BaseModel)
 OUTPUT_MODES = ("tool", "native", "prompted")
 _WAIT_S = 20.0  # the longest that a busy endpoint is waited for, if the budget allows
+_ROUNDS = 12  # requests that one question may take: function calls, and corrections of the reply
 _SHOWN = 300  # characters of an endpoint's own words in a message
 
 
@@ -247,7 +248,7 @@ def _tool(api: Api, call: Callable[[str, dict], object]) -> Tool:
 
 
 def _limits(budget: Budget) -> UsageLimits:
-    return UsageLimits(request_limit=12, total_tokens_limit=max(1, budget.limits.tokens - budget.tokens))
+    return UsageLimits(request_limit=_ROUNDS, total_tokens_limit=max(1, budget.limits.tokens - budget.tokens))
 
 
 def _cost(response: ModelResponse) -> float:
