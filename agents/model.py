@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -48,6 +49,11 @@ class ModelSettings:
     reply_tokens: int = 2_000
     retries: int = 2
     seed: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The API key that is used; empty: none."""
+        return self.api_key or os.environ.get("OPENAI_API_KEY", "")
 
 
 @dataclass(frozen=True)
@@ -111,11 +117,21 @@ class Budget:
     def seconds_left(self) -> float:
         return self.limits.seconds - self.seconds
 
+    def pause(self, seconds: float) -> None:
+        """These seconds, in which a person was waited for, don't count."""
+        self.started += seconds
+
+    def step(self) -> None:
+        """Count an agent's turn. Raises ModelFailure where there is none left, or something else is used up."""
+        if self.steps >= self.limits.steps:
+            raise ModelFailure("budget", f"the limit of {self.limits.steps} steps is used up")
+        self.check()
+        self.steps += 1
+
     def check(self) -> None:
-        """Raises ModelFailure when something is used up."""
+        """Raises ModelFailure when tokens, seconds or dollars are used up."""
         limits = self.limits
         for name, used, most in (
-            ("steps", self.steps, limits.steps),
             ("tokens", self.tokens, limits.tokens),
             ("seconds", self.seconds, limits.seconds),
             ("US dollars", self.cost_usd, limits.cost_usd or float("inf")),
@@ -139,6 +155,12 @@ class LanguageModel:
         self.settings = settings
         self._model = model or _endpoint(settings)
         self._on_exchange = on_exchange
+
+    def told(self, on_exchange: Callable[[Exchange], None]) -> "LanguageModel":
+        """The same model, whose exchanges are told to another."""
+        other = copy(self)
+        other._on_exchange = on_exchange
+        return other
 
     async def ask(
         self,
@@ -181,6 +203,8 @@ class LanguageModel:
                 return result.output
             except Exception as error:
                 failure = _failure(error, self.settings)
+                if self.settings.key and self.settings.key in str(failure):  # an endpoint that says it back
+                    failure = ModelFailure(failure.kind, str(failure).replace(self.settings.key, "[key]"))
                 problem = f"{failure.kind}: {failure}"
                 raise failure from error
             finally:
@@ -219,8 +243,7 @@ def _endpoint(settings: ModelSettings) -> Model:
     from pydantic_ai.providers.openai import OpenAIProvider
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
-    base_url = settings.base_url or os.environ.get("OPENAI_BASE_URL", "")
-    key = settings.api_key or os.environ.get("OPENAI_API_KEY", "")
+    base_url, key = settings.base_url or os.environ.get("OPENAI_BASE_URL", ""), settings.key
     if not key and not base_url:
         raise ModelFailure("unauthorised", "no API key: set OPENAI_API_KEY, or the endpoint's address OPENAI_BASE_URL")
     # Waiting and trying again is decided here, where the budget is known.
@@ -320,6 +343,6 @@ def _failure(error: Exception, settings: ModelSettings) -> ModelFailure:
 
 
 def _own_words(error: Exception) -> str:
-    """What the endpoint itself said, shortened; it never has the key in it, which is in the request's head alone."""
+    """What the endpoint itself said, shortened."""
     text = " ".join(str(error).split())
     return f" ({text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''})" if text else ""

@@ -4,18 +4,35 @@ It is deterministic and takes milliseconds: places from the gazetteer, times by 
 Cards and the knowledge base. Every type chosen says why; a question that no sensor can answer gets a reason instead.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
 
-from agents.areas import Places, describe, inside, read_places, sensors_of_types, widened_to_nearest
+from agents.areas import Places, read_places
+from agents.assemble import Wanted, assemble, said, summary
 from agents.knowledge import Reading, knowledge
-from agents.plan import Area, DataPlan, PlanItem, check_question
+from agents.plan import DataPlan, check_question
 from agents.times import Window, read_time
-from twin.scenario import Scenario, Sensor
+from twin.scenario import Scenario
+from twin.sensor_types import sensor_types
 
 # Loaded with the module, so that no question waits for it.
 _KNOWLEDGE = knowledge()
+# How sure words make a type: one that is named or that a phenomenon needs, one that is only hinted at, and others.
+_SURE, _HINTED, _UNHEARD = 0.95, 0.5, 0.02
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the offline planner makes of a question. ``support``: of every sensor type, how sure the question needs it,
+    0 to 1. ``places`` and ``window`` are read whether or not the question can be answered."""
+
+    plan: DataPlan
+    reading: Reading
+    places: Places
+    window: Window
+    support: Mapping[str, float]
 
 
 def plan(question: str, now: datetime, scenario: Scenario) -> DataPlan:
@@ -23,76 +40,47 @@ def plan(question: str, now: datetime, scenario: Scenario) -> DataPlan:
 
     Raises ValueError for a longer question and for ``now`` without a zone.
     """
+    return opinion(question, now, scenario).plan
+
+
+def opinion(question: str, now: datetime, scenario: Scenario) -> Opinion:
+    """The plan with what it rests on. Raises as ``plan`` does."""
     started = perf_counter()
     check_question(question)
     if now.tzinfo is None:
         raise ValueError(f"now {now.isoformat()} has no offset; write it as 2013-11-18T12:00:00+01:00")
     reading = _KNOWLEDGE.read(question)
+    places = read_places(reading.asked, scenario)
+    window = read_time(reading.asked, now.astimezone(scenario.zone))
     if not reading.evidence:
-        found = _unanswerable(question, reading.reason)
+        found = unanswerable(question, reading.reason)
+    elif places.outside:
+        found = unanswerable(question, f"it is about {', '.join(places.outside)}, outside {scenario.city}")
     else:
-        places = read_places(reading.asked, scenario)
-        if places.outside:
-            found = _unanswerable(question, f"it is about {', '.join(places.outside)}, outside {scenario.city}")
-        else:
-            window = read_time(reading.asked, now.astimezone(scenario.zone))
-            found = _planned(question, reading, places, window, scenario)
-    return replace(found, seconds=perf_counter() - started)
+        found = _planned(question, reading, places, window, scenario)
+    found = replace(found, seconds=perf_counter() - started)
+    return Opinion(found, reading, places, window, _support(reading))
 
 
-def _unanswerable(question: str, why: str) -> DataPlan:
+def unanswerable(question: str, why: str) -> DataPlan:
+    """The plan of a question that no sensor can answer."""
     return DataPlan(question, False, f"No sensor can answer this: {why}.", (), (), "offline")
 
 
 def _planned(question: str, reading: Reading, places: Places, window: Window, scenario: Scenario) -> DataPlan:
     """One item per type and area that has sensors. What differs from the question's words is told in the reason."""
-    registered = sensors_of_types(scenario, [evidence.type for evidence in reading.evidence])
-    items: list[PlanItem] = []
-    notes = list(places.notes)
-    sensors: dict[str, None] = {}
-    for evidence in reading.evidence:
-        for area in places.areas:
-            covered, here, note = _with_sensors(area, evidence.type, registered[evidence.type], scenario)
-            notes += [note] if note else []
-            if here:
-                items.append(PlanItem(evidence.type, covered, window.start, window.end, _sentence(evidence.why)))
-                sensors.update((sensor.id, None) for sensor in here)
-    if not items:
-        return _unanswerable(question, f"it needs {', '.join(registered)}, and no such sensor is registered")
-    notes += [f"orders in the question were not followed: {_short(part)}" for part in reading.ignored]
-    types = ", ".join(dict.fromkeys(item.type for item in items))
-    where = ", ".join(describe(area) for area in places.areas)
-    reason = "; ".join(dict.fromkeys([f"it needs {types} in {where}, {_said(window)}", *notes]))
-    return DataPlan(question, True, _sentence(reason), tuple(items), tuple(sensors), "offline")
+    made = assemble((Wanted(one.type, one.why, places.areas, window) for one in reading.evidence), scenario)
+    if not made.items:
+        return unanswerable(question, f"it needs {', '.join(made.missing)}, and no such sensor is registered")
+    orders = [f"orders in the question were not followed: {_short(part)}" for part in reading.ignored]
+    reason = summary(made.items, places.areas, said(window), [*places.notes, *made.notes, *orders])
+    return DataPlan(question, True, reason, made.items, made.sensors, "offline")
 
 
-def _with_sensors(
-    area: Area, type_id: str, registered: list[Sensor], scenario: Scenario
-) -> tuple[Area, list[Sensor], str]:
-    """The area, its sensors among those registered of the type, and what to tell: where it has none, it grows to reach
-    the nearest one."""
-    here = inside(area, registered)
-    if here:
-        return area, here, ""
-    wider = widened_to_nearest(area, registered, scenario)
-    if wider is None:
-        return area, [], f"the city has no {type_id} sensor"
-    here = inside(wider, registered)
-    nearest = f"{here[0].id}, {wider.radius_m / 1000:.1f} km from its centre"
-    return wider, here, f"{area.name} has no {type_id} sensor, so the nearest is taken: {nearest}"
-
-
-def _said(window: Window) -> str:
-    if window.kind == "default":
-        return "over the last 7 days, as no time is said"
-    if window.kind == "forecast":
-        return f'over the last 7 days, as "{window.words}" lies ahead and a forecast needs history'
-    return f'over the time of "{window.words}"'
+def _support(reading: Reading) -> dict[str, float]:
+    chosen = {one.type: _SURE if one.score >= 1 else _HINTED for one in reading.evidence}
+    return {type_id: chosen.get(type_id, _UNHEARD) for type_id in sensor_types()}
 
 
 def _short(part: str) -> str:
     return f'"{part[:57]}..."' if len(part) > 60 else f'"{part}"'
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", '."')) else ".")

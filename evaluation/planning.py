@@ -18,7 +18,7 @@ from time import perf_counter
 import yaml
 
 from agents import DataPlan, PlanItem, plan_offline
-from twin.retrieval import EVENTS_PER_DAY
+from agents.assemble import planned_bytes
 from twin.scenario import Scenario, load_scenario
 from twin.sensor_types import sensor_types
 
@@ -91,26 +91,6 @@ def over_selected_bytes(
     return over / needed if needed else None
 
 
-def planned_bytes(plan: DataPlan, scenario: Scenario) -> dict[str, float]:
-    """Bytes of a plan's readings by type. Types that record events are taken to record one a day per sensor."""
-    windows: dict[str, Span] = {}
-    for item in plan.items:
-        span = (item.start, item.end)
-        windows[item.type] = hull([item]) if item.type not in windows else _joined(windows[item.type], span)
-    sizes = dict.fromkeys(windows, 0.0)
-    for sensor in (scenario.sensor[sensor_id] for sensor_id in plan.sensors):
-        if sensor.type in windows:
-            start, end = windows[sensor.type]
-            of = sensor_types()[sensor.type]
-            seconds = end.timestamp() - start.timestamp()
-            sizes[sensor.type] += seconds / (of.interval_s or 86_400 / EVENTS_PER_DAY) * of.record_bytes
-    return sizes
-
-
-def _joined(a: Span, b: Span) -> Span:
-    return min(a[0], b[0], key=datetime.timestamp), max(a[1], b[1], key=datetime.timestamp)
-
-
 # --- Evaluation -------------------------------------------------------------------------------------------------------
 
 
@@ -161,7 +141,7 @@ def _score(query: Query, plan: DataPlan, scenario: Scenario, seconds: float) -> 
         f1 = f1_score(types, query.required, query.optional)
         iou = None if query.window is None else window_iou(span, query.window) if span else 0.0
         exact = f1 == 1.0 and (iou is None or iou >= EXACT_IOU)
-        over = over_selected_bytes(planned_bytes(plan, scenario), query.required, query.optional)
+        over = over_selected_bytes(planned_bytes(plan.items, plan.sensors, scenario), query.required, query.optional)
     else:
         f1, iou, over = abstention_score(types), None, None
         exact = f1 == 1.0

@@ -176,16 +176,21 @@ async def test_the_budget_of_seconds_ends_a_request():
 
 async def test_nothing_is_asked_when_the_budget_is_used_up():
     async with endpoint(calls("reply", GOOD)) as fake:
-        for used in ({"tokens": 60_000}, {"steps": 15}):
-            budget = Budget(Limits())
-            for name, value in used.items():
-                setattr(budget, name, value)
-            with pytest.raises(ModelFailure, match="is used up"):
-                await asked(fake.base_url, budget)
+        with pytest.raises(ModelFailure, match="60000 tokens is used up"):
+            await asked(fake.base_url, Budget(Limits(), tokens=60_000))
         ticks = iter([0.0, 500.0, 500.0, 500.0, 500.0])
         with pytest.raises(ModelFailure, match="120 seconds is used up"):
             await asked(fake.base_url, Budget(Limits(), clock=lambda: next(ticks)))
     assert fake.requests == []
+
+
+def test_steps_are_counted_up_to_their_limit():
+    budget = Budget(Limits(steps=2))
+    budget.step()
+    budget.step()
+    with pytest.raises(ModelFailure, match="limit of 2 steps is used up") as failure:
+        budget.step()
+    assert (failure.value.kind, budget.steps) == ("budget", 2)
 
 
 async def test_an_endpoint_that_is_absent():

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from agents import Area, DataPlan, PlanItem
+from agents.assemble import planned_bytes
 from evaluation.planning import (
     QueryFileError,
     abstention_score,
@@ -14,7 +15,6 @@ from evaluation.planning import (
     hull,
     main,
     over_selected_bytes,
-    planned_bytes,
     read_queries,
     window_iou,
 )
@@ -80,7 +80,7 @@ def test_bytes_by_hand():
     frequency = [sensor.id for sensor in scenario.sensors if sensor.type == "grid_frequency"][:1]
     items = (item("temperature", -10, 0), item("grid_frequency", -10, 0))
     plan = DataPlan("q", True, "r", items, (*temperature, *frequency), "offline")
-    sizes = planned_bytes(plan, scenario)
+    sizes = planned_bytes(plan.items, plan.sensors, scenario)
     assert sizes == pytest.approx({"temperature": 3840, "grid_frequency": 86_400})
     assert over_selected_bytes(sizes, ["temperature"], []) == pytest.approx(86_400 / 3840)
     assert over_selected_bytes(sizes, ["temperature"], ["grid_frequency"]) == 0

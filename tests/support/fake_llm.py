@@ -94,3 +94,17 @@ def cut_off() -> Answer:
         await writer.drain()
 
     return answer
+
+
+def by_role(**answers: list[Answer]) -> Answer:
+    """Answers by the agent that is asked, in order, the last one again and again; "reviewer=[...]" and so on."""
+    asked: dict[str, int] = {}
+
+    async def answer(writer: asyncio.StreamWriter, request: dict) -> None:
+        said = json.dumps(request["messages"])
+        role = next(name for name in answers if f"You are the {name.capitalize()}" in said)
+        number = asked.get(role, 0)
+        asked[role] = number + 1
+        await answers[role][min(number, len(answers[role]) - 1)](writer, request)
+
+    return answer
