@@ -109,7 +109,7 @@ def draft_of(opinion: Opinion) -> Draft:
         thought=opinion.plan.reason,
         answerable=opinion.plan.answerable,
         needs=[Need.model_construct(type=one.type, why=one.why[:240], place="", time="") for one in evidence],
-        compute="",
+        compute="nothing",
     )
 
 
@@ -119,8 +119,8 @@ def read_result(
     """The items that a program gave back, and what is wrong with them. Where the draft has nothing to compute they must
     be those of its own places and times."""
     if not isinstance(value, list) or not value:
-        text = "result must be a list of dicts with type, area, start and end, with at least one"
-        return [], [Finding("program", text)]
+        row = '{"type": "humidity", "area": None, "start": when["start"], "end": when["end"]}'
+        return [], [Finding("program", f"result must be a list with at least one dict such as {row}")]
     why = {need.type: need.why for need in draft.needs}
     items, findings = [], []
     for i, row in enumerate(value[:200]):
@@ -131,7 +131,7 @@ def read_result(
     have, want = {item.type for item in items}, set(why)
     for type_id in sorted(want - have) if not findings else ():
         findings.append(Finding("program", f"the draft needs {type_id}, and the result has none"))
-    if not findings and not draft.compute.strip():
+    if not findings and draft.compute == "nothing":
         findings += _unlike(items, reviewed.wanted)
     return items, findings
 

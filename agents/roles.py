@@ -38,19 +38,24 @@ class Need(_Reply):
     """One sensor type that the question needs."""
 
     type: TypeId = Field(description="id of the sensor type")
-    why: str = Field(max_length=240, description="in a few words, why the question can't be answered without it")
+    why: str = Field(max_length=160, description="in a few words, why the question can't be answered without it")
     place: str = Field("", max_length=100, description="the question's words for the place; empty: where it says none")
     time: str = Field("", max_length=100, description="the question's words for the time; empty: where it says none")
+
+
+Compute = Literal["nothing", "places", "times", "places and times"]
 
 
 class Draft(_Reply):
     """The Planner's draft of a data plan."""
 
-    thought: str = Field(max_length=600, description="what the question asks, in one or two sentences")
+    thought: str = Field(max_length=300, description="what the question asks, in one sentence")
     answerable: bool = Field(description="false if no sensor type tells it; needs is empty then")
     needs: list[Need] = Field(max_length=20, description="every type that is needed, and no other")
-    compute: str = Field(
-        "", max_length=300, description="places or times that only a program over the Data API can find; else empty"
+    compute: Compute = Field(
+        "nothing",
+        description="what a program must look up first, since the question tells it by a property and not by name, such "
+        "as 'the districts that have no rain gauge'; nothing, where places and times are named or not told at all",
     )
 
 
@@ -66,7 +71,7 @@ class Verdict(_Reply):
 class Program(_Reply):
     """The Coder's program."""
 
-    thought: str = Field(max_length=400, description="in one sentence, how the program finds the answer")
+    thought: str = Field(max_length=200, description="in one sentence, how the program goes about it")
     code: str = Field(max_length=8_000, description="the program")
 
 
@@ -113,6 +118,16 @@ MANAGER = (
 )
 
 
+_EXAMPLE = """\
+when = resolve_time("yesterday")
+result = []
+for district in list_districts()["districts"]:
+    area = {"kind": "district", "name": district["name"]}
+    if find_sensors("humidity", area)["count"] >= 2:
+        result.append({"type": "humidity", "area": area, "start": when["start"], "end": when["end"]})
+"""
+
+
 def coder_instructions(apis: Mapping[str, Api]) -> str:
     """What the Coder is told: its task, the sandbox's Python and the Data API Cards."""
     return (
@@ -120,6 +135,7 @@ def coder_instructions(apis: Mapping[str, Api]) -> str:
         "list of data to retrieve, with the functions below. Set `result` to a list of dicts "
         '{"type": .., "area": .., "start": .., "end": ..}: one per sensor type and area; area in the form that '
         'geocode(place)["area"] gives, or None for the whole city; start and end ISO 8601 as resolve_time(words) '
-        f"gives them. Use exactly the draft's sensor types. {_UNTRUSTED}\n\n{SANDBOX_PYTHON}\n\nFunctions:\n\n"
-        f"{cards_text(apis)}"
+        "gives them. Use exactly the draft's sensor types. The program does not answer the question, it only says what "
+        f"to retrieve. {_UNTRUSTED}\n\n{SANDBOX_PYTHON}\n\nFunctions:\n\n{cards_text(apis)}\n\n"
+        f"An example, for humidity in the districts with two or more hygrometers, yesterday:\n\n{_EXAMPLE}"
     )

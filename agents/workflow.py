@@ -187,7 +187,7 @@ class Conversation:
         if self._accepted is None:
             return (Role.PLANNER,)
         if self._program is None:
-            return (Role.CODER, Role.END) if self._draft.compute.strip() else (Role.END,)
+            return (Role.CODER, Role.END) if self._draft.compute != "nothing" else (Role.END,)
         if self._items or self._sent_back > self.team.rules.corrections:
             return (Role.END,)
         return (Role.CODER, Role.PLANNER) if self._revisions_left() else (Role.CODER,)
@@ -331,14 +331,17 @@ class Conversation:
 
     async def _coder(self) -> str:
         prompt = [self._question(), f"The accepted draft: {_short(self._draft.model_dump_json())}"]
-        prompt += [f"To compute: {self._draft.compute}"] if self._draft.compute.strip() else []
+        prompt += [f"To look up by the program: {self._draft.compute}."]
         if self._program is not None and self._objections:
             prompt += [f"Your last program:\n{self._program.code}", "What was wrong:"]
             prompt += [f"- {text}" for text in self._objections]
         prompt += [f"A person in charge says: {advice}" for advice in self._advice]
         instructions = coder_instructions(self.team.apis)
+        last = self._program
         self._program = await self._ask(Role.CODER, instructions, "\n".join(prompt), Program)
         self._objections = ()
+        if last is not None and last.code == self._program.code:  # it has no other idea
+            self._sent_back = self.team.rules.corrections
         return self._program.code
 
     async def _executor(self) -> str:
@@ -414,8 +417,8 @@ class Conversation:
         if self._items:
             made = assemble_items(self._items, self.context)
         when = " and ".join(dict.fromkeys(said(one.window) for one in self._accepted.wanted))
-        if self._items and self._draft.compute.strip():
-            when = "where and when a program computed"
+        if self._items and self._draft.compute != "nothing":
+            when = f"with {self._draft.compute} as a program found them"
         areas = [item.area for item in made.items]
         reason = summary(made.items, areas, when, [*opinion.places.notes, *made.notes, *self._notes])
         return DataPlan(opinion.plan.query, True, reason, made.items, made.sensors, "llm", model)
@@ -448,9 +451,8 @@ def _draft_in_words(draft: Draft) -> str:
     if not draft.answerable:
         return f"not answerable: {_clean(draft.thought)}"
     needs = "; ".join(f"{need.type} ({_clean(need.why)})" for need in draft.needs)
-    return f"{_clean(draft.thought)} Needed: {needs or 'nothing'}." + (
-        f" To compute: {_clean(draft.compute)}" if draft.compute else ""
-    )
+    look_up = f" To look up: {draft.compute}." if draft.compute != "nothing" else ""
+    return f"{_clean(draft.thought)} Needed: {needs or 'nothing'}.{look_up}"
 
 
 def in_words(plan: DataPlan) -> str:

@@ -22,7 +22,7 @@ KEY = "sk-secret-1234567890"
 RULES = Rules()
 
 
-def draft(*types: str, answerable: bool = True, compute: str = "", **words: str):
+def draft(*types: str, answerable: bool = True, compute: str = "nothing", **words: str):
     needs = [{"type": one, "why": f"the question turns on {one}", **words} for one in types]
     return calls("reply", {"thought": "It asks.", "answerable": answerable, "needs": needs, "compute": compute})
 
@@ -87,7 +87,7 @@ async def test_words_of_place_and_time_per_type(planned):
         {"type": "temperature", "why": "warmth", "place": "Brera", "time": "yesterday"},
         {"type": "precipitation", "why": "rain", "place": "Isola", "time": "last week"},
     ]
-    reply = {"thought": "Two.", "answerable": True, "needs": needs, "compute": ""}
+    reply = {"thought": "Two.", "answerable": True, "needs": needs, "compute": "nothing"}
     plan, _, _ = await planned(question, by_role(planner=[calls("reply", reply)]))
     assert {(i.type, i.area.name, i.start.day, i.end.day) for i in plan.items} == {
         ("temperature", "Brera", 17, 18),
@@ -205,7 +205,7 @@ for district in ("Brera", "Isola"):
         result.append({"type": "precipitation", "area": area, "start": when["start"], "end": when["end"]})
 """
     answers = by_role(
-        planner=[draft("precipitation", compute="districts that have a rain gauge")],
+        planner=[draft("precipitation", compute="places")],
         manager=[calls("reply", {"next": "coder", "why": "places must be computed"})],
         coder=[program(code)],
     )
@@ -213,12 +213,12 @@ for district in ("Brera", "Isola"):
     plan, _, turns = await planned(question, answers)
     assert spoken(turns) == ["planner", "reviewer", "coder", "executor", "reviewer"]
     assert {(i.area.name, i.start.hour, i.end.hour) for i in plan.items} <= {("Brera", 6, 12), ("Isola", 6, 12)}
-    assert plan.items and "a program computed" in plan.reason
+    assert plan.items and "as a program found them" in plan.reason
 
 
 async def test_inner_loop_errors_of_the_program_go_back_to_the_coder(planned):
     answers = by_role(
-        planner=[draft("precipitation", compute="the place")],
+        planner=[draft("precipitation", compute="places")],
         manager=[calls("reply", {"next": "coder", "why": "so"})],
         coder=[program("result = geocode('Nowhere at all')"), program("result = open('/etc/passwd')"), program(GOOD)],
     )
@@ -235,7 +235,9 @@ async def test_outer_loop_a_wrong_result_goes_back_and_the_manager_chooses(plann
     )
     choose = [calls("reply", {"next": "coder", "why": "so"})]
     answers = by_role(
-        planner=[draft("precipitation", compute="it")], manager=choose, coder=[program(wrong), program(GOOD)]
+        planner=[draft("precipitation", compute="places and times")],
+        manager=choose,
+        coder=[program(wrong), program(GOOD)],
     )
     plan, _, turns = await planned(RAIN, answers)
     assert spoken(turns)[2:] == ["coder", "executor", "reviewer"] * 2
@@ -244,7 +246,7 @@ async def test_outer_loop_a_wrong_result_goes_back_and_the_manager_chooses(plann
 
 async def test_a_coder_that_never_gets_it_right_leaves_the_drafts_own_words(planned):
     answers = by_role(
-        planner=[draft("precipitation", compute="it")],
+        planner=[draft("precipitation", compute="places and times")],
         manager=[calls("reply", {"next": "coder", "why": "so"})],
         coder=[program("result = 1 / 0")],
     )
@@ -256,7 +258,7 @@ async def test_a_coder_that_never_gets_it_right_leaves_the_drafts_own_words(plan
 
 async def test_a_manager_that_fails_is_replaced_by_the_rule(planned, tmp_path):
     answers = by_role(
-        planner=[draft("precipitation", compute="it")],
+        planner=[draft("precipitation", compute="places and times")],
         manager=[calls("reply", {"next": "pope", "why": "so"})],
         coder=[program(GOOD)],
     )
@@ -280,7 +282,7 @@ async def test_the_limit_of_steps_ends_the_talk_with_the_offline_plan(planned, m
 
 async def test_a_draft_that_passed_every_check_outlives_a_model_that_fails_later(planned):
     answers = by_role(
-        planner=[draft("precipitation", compute="it")],
+        planner=[draft("precipitation", compute="places and times")],
         manager=[calls("reply", {"next": "coder", "why": "so"})],
         coder=[http(500, {"error": {"message": "boom"}})],
     )
