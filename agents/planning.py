@@ -1,22 +1,26 @@
 """Data planning as the rest of the system uses it: by the agents where a model is there, else offline."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.apis import Context
-from agents.model import ModelFailure
+from agents.areas import describe
+from agents.assemble import sentence
 from agents.offline import opinion
 from agents.plan import DataPlan
-from agents.roles import Role
 from agents.schema import to_json
 from agents.telemetry import span
 from agents.transcript import Transcript, new_file
-from agents.workflow import AskPerson, Conversation, Human, Stopped, Team, Turn, in_words, without_model
+from agents.turns import AskPerson, Human, Role, Stopped, Turn
 from twin.intervals import Interval
 from twin.scenario import Scenario
+
+if TYPE_CHECKING:  # imports a model's SDK, which takes seconds and is of no use offline
+    from agents.workflow import Team
 
 Held = Callable[[str], tuple[Interval, ...]]
 
@@ -26,11 +30,7 @@ class Planning:
     ``because``: why there is no team though one was asked for, told in every plan's reason."""
 
     def __init__(
-        self,
-        scenario: Scenario,
-        team: Team | None = None,
-        transcripts: Path | None = None,
-        because: ModelFailure | None = None,
+        self, scenario: Scenario, team: "Team | None" = None, transcripts: Path | None = None, because: str = ""
     ):
         self._scenario, self.team, self._transcripts, self._because = scenario, team, transcripts, because
 
@@ -53,29 +53,45 @@ class Planning:
         """
         with span("plan", question=question):
             found = await asyncio.to_thread(opinion, question, now, self._scenario)
-            secret = self.team.model.settings.key if self.team else ""
-            transcript = Transcript(new_file(self._transcripts, request_id) if self._transcripts else None, secret)
-            name = self.team.model.settings.model if self.team else ""
-            transcript.add("question", question=question, now=now.isoformat(), model=name)
+            settings = self.team.model.settings if self.team else None
+            file = new_file(self._transcripts, request_id) if self._transcripts else None
+            transcript = Transcript(file, settings.key if settings else "")
+            transcript.add("question", question=question, now=now.isoformat(), model=settings.model if settings else "")
             if self.team is None:
                 plan = without_model(found.plan, self._because) if self._because else found.plan
-                await _approved(plan, human, ask_person)
+                await approved(plan, human, ask_person, transcript)
             else:
+                from agents.workflow import Conversation
+
                 context = Context(self._scenario, now, held)
-                conversation = Conversation(self.team, found, context, transcript, human, ask_person, on_turn)
-                plan = await conversation.run()
+                plan = await Conversation(self.team, found, context, transcript, human, ask_person, on_turn).run()
             transcript.add("plan", plan=to_json(plan))
             return plan
 
     async def close(self) -> None:
         """End the sandbox's processes."""
         if self.team is not None:
-            with contextlib.suppress(RuntimeError):
-                await self.team.sandbox.close()
+            await self.team.sandbox.close()
 
 
-async def _approved(plan: DataPlan, human: Human, ask_person: AskPerson | None) -> None:
-    if human is not Human.NEVER and ask_person is not None:
-        say = await ask_person(Turn(0, Role.END, in_words(plan)))
-        if not say.go_on:
-            raise Stopped(say.advice or "the plan was not approved")
+def without_model(plan: DataPlan, because: object) -> DataPlan:
+    """The offline plan, which says why no model made it."""
+    return replace(plan, reason=sentence(f"{plan.reason.rstrip('.')}; planned offline, since {because}"))
+
+
+async def approved(
+    plan: DataPlan, human: Human, ask_person: AskPerson | None, transcript: Transcript, step: int = 0
+) -> None:
+    """Have a person approve a plan that no agents are there to change. Raises Stopped."""
+    if human is Human.NEVER or ask_person is None:
+        return
+    say = await ask_person(Turn(step, Role.END, in_words(plan)))
+    transcript.add("person", step=step, go_on=say.go_on, advice=say.advice)
+    if not say.go_on:
+        raise Stopped(say.advice or "the plan was not approved")
+
+
+def in_words(plan: DataPlan) -> str:
+    """A plan for a person to approve."""
+    rows = [f"{i.type} in {describe(i.area)}, {i.start.isoformat()} to {i.end.isoformat()}" for i in plan.items]
+    return "\n".join([plan.reason, *rows, f"{len(plan.sensors)} sensors"] if plan.answerable else [plan.reason])

@@ -5,7 +5,6 @@ and times are words of the question, which the Data API resolves; a model never 
 """
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -13,19 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from agents.cards import sensor_cards
 from agents.data_api import Api, cards_text
 from agents.sandbox import SANDBOX_PYTHON
+from agents.turns import Role
 from twin.sensor_types import sensor_types
-
-
-class Role(StrEnum):
-    """Who speaks. The Executor is no model: it runs the Coder's program in the sandbox."""
-
-    MANAGER = "manager"
-    PLANNER = "planner"
-    REVIEWER = "reviewer"
-    CODER = "coder"
-    EXECUTOR = "executor"
-    END = "end"
-
 
 TypeId = Literal[tuple(sensor_types())]
 
@@ -54,8 +42,8 @@ class Draft(_Reply):
     needs: list[Need] = Field(max_length=20, description="every type that is needed, and no other")
     compute: Compute = Field(
         "nothing",
-        description="what a program must look up first, since the question tells it by a property and not by name, such "
-        "as 'the districts that have no rain gauge'; nothing, where places and times are named or not told at all",
+        description="what a program must look up first, since the question tells it by a property and not by name, "
+        "such as 'the districts that have no rain gauge'; nothing, where places and times are named or not told at all",
     )
 
 

@@ -9,9 +9,8 @@ question, programs run in the sandbox, and the Reviewer's first look (``agents.r
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from time import monotonic
 
 from pydantic import BaseModel
@@ -25,13 +24,13 @@ from agents.memory import Memory
 from agents.model import Budget, LanguageModel, Limits, ModelFailure
 from agents.offline import Opinion, unanswerable
 from agents.plan import DataPlan, PlanItem
+from agents.planning import approved, in_words, without_model
 from agents.review import SURE, UNHEARD, Finding, Reviewed, SecondOpinion
 from agents.roles import (
     MANAGER,
     REVIEWER,
     Draft,
     Program,
-    Role,
     Verdict,
     choice,
     coder_instructions,
@@ -41,41 +40,10 @@ from agents.sandbox import Outcome, Sandbox
 from agents.telemetry import span
 from agents.times import Window
 from agents.transcript import Transcript
+from agents.turns import AskPerson, Human, Role, Say, Stopped, Turn
 from twin.sensor_types import sensor_types
 
 _SHOWN_CHARS = 3_000  # of a program's result or of a draft, in a prompt
-
-
-class Human(StrEnum):
-    """When a person is asked (paper, section IV): never, once the plan is made, or after every agent's turn."""
-
-    NEVER = "NEVER"
-    TERMINATE = "TERMINATE"
-    ALWAYS = "ALWAYS"
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What an agent did, in words for people. ``step`` counts turns from 1."""
-
-    step: int
-    role: Role
-    text: str
-
-
-@dataclass(frozen=True)
-class Say:
-    """A person's answer to a turn: whether to go on, and advice for the agents (empty: none)."""
-
-    go_on: bool = True
-    advice: str = ""
-
-
-class Stopped(Exception):
-    """A person did not let the plan pass."""
-
-
-AskPerson = Callable[[Turn], Awaitable[Say]]
 
 
 @dataclass(frozen=True)
@@ -139,7 +107,7 @@ class Conversation:
             plan = self._plan()
         except ModelFailure as failure:
             plan = self._without(failure)
-            await self._last_word(plan)
+            await approved(plan, self.human, self.ask_person, self.transcript, self.budget.steps)
         return replace(plan, steps=self.budget.steps, tokens=self.budget.tokens, seconds=self.budget.seconds)
 
     # --- Who comes next -----------------------------------------------------------------------------------------------
@@ -223,14 +191,6 @@ class Conversation:
             return False
         self._advice.append(" ".join(say.advice.split())[:500])
         return True
-
-    async def _last_word(self, plan: DataPlan) -> None:
-        """A person's approval of a plan that the agents did not finish. Nobody is left to take advice."""
-        if self.human is not Human.NEVER and self.ask_person:
-            say = await self.ask_person(Turn(self.budget.steps, Role.END, in_words(plan)))
-            self.transcript.add("person", step=self.budget.steps, go_on=say.go_on, advice=say.advice)
-            if not say.go_on:
-                raise Stopped(say.advice or "the plan was not approved")
 
     # --- Turns --------------------------------------------------------------------------------------------------------
 
@@ -436,11 +396,6 @@ class Conversation:
         return without_model(self.opinion.plan, failure)
 
 
-def without_model(plan: DataPlan, failure: ModelFailure) -> DataPlan:
-    """The offline plan, which says why no model made it."""
-    return replace(plan, reason=sentence(f"{plan.reason.rstrip('.')}; planned offline, since {failure}"))
-
-
 def assemble_items(items: tuple[PlanItem, ...], context: Context) -> Assembled:
     """The registered sensors of a program's items."""
     wanted = (Wanted(i.type, i.why, (i.area,), Window(i.start, i.end, "", "past")) for i in items)
@@ -453,15 +408,6 @@ def _draft_in_words(draft: Draft) -> str:
     needs = "; ".join(f"{need.type} ({_clean(need.why)})" for need in draft.needs)
     look_up = f" To look up: {draft.compute}." if draft.compute != "nothing" else ""
     return f"{_clean(draft.thought)} Needed: {needs or 'nothing'}.{look_up}"
-
-
-def in_words(plan: DataPlan) -> str:
-    """A plan for a person to approve."""
-    rows = [
-        f"{item.type} in {describe(item.area)}, {item.start.isoformat()} to {item.end.isoformat()}"
-        for item in plan.items
-    ]
-    return "\n".join([plan.reason, *rows, f"{len(plan.sensors)} sensors"] if plan.answerable else [plan.reason])
 
 
 def _clean(text: str) -> str:

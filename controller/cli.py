@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
-from controller import eval_cli, optimizer_cli, train_cli
+from controller import eval_cli, optimizer_cli, train_cli, transcript_cli
 from controller.config import Config, ConfigError, load_config, reference
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -86,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("question", help="in plain language")
         command.add_argument("--now", metavar="TIME", type=_moment, help="ask as of this moment (ISO 8601 with offset)")
     ask.add_argument("--timeout", metavar="S", type=float, help="give up after so many seconds")
+    ask.add_argument(
+        "--human",
+        choices=("never", "terminate", "always"),
+        help="when you are asked: never, to approve the plan, or after every agent's turn (default: agents.human)",
+    )
     add("status", _status, "Switches, cells, routes and data as they are now.", [client])
     load = add("push-load", _push_load, "Report a cell's load, as its base station would.", [client])
     load.add_argument("cell", help="cell id")
@@ -101,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     optimizer_cli.add_commands(commands, common)
     train_cli.add_commands(commands)
     eval_cli.add_commands(commands)
+    transcript_cli.add_commands(commands)
     doctor = add("doctor", _doctor, "What this machine has and lacks, and what to do about it.", [common])
     doctor.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     demo = add("demo", _demo, "Question 8 of the paper on the Milan scenario, with proof of what happened.", [common])
@@ -171,12 +177,17 @@ def _ask(options: argparse.Namespace) -> int:
     link = _connection(options)
     request = _request(query_pb2.AskRequest, options)
     request.request_id = uuid.uuid4().hex[:12]
+    if options.human:
+        request.human = query_pb2.Human.Value(f"HUMAN_{options.human.upper()}")
     document: dict = {}
     with link.channel() as channel, Progress(Console(stderr=True, quiet=options.json)) as progress:
         stub = query_pb2_grpc.QueryServiceStub(channel)
         for event in stub.Ask(request, timeout=options.timeout, metadata=link.metadata):
             kind = event.WhichOneof("event")
             progress.show(event)
+            if kind == "approval":
+                stub.Approve(_approve(event.approval), metadata=link.metadata)
+                continue
             _collect(document, kind, _as_dict(getattr(event, kind)))
     result = event.result
     if options.json:
@@ -186,13 +197,32 @@ def _ask(options: argparse.Namespace) -> int:
     return FAILED if result.failed_sensors else DONE
 
 
+def _approve(approval):
+    """Ask the person at the terminal. Without one nothing is approved."""
+    from proto import query_pb2
+
+    print(
+        f"Enter to go on, text to advise the agents, 'stop' to end (within {approval.seconds:.0f} s): ",
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
+    line = sys.stdin.readline()
+    if not line or line.strip().lower() == "stop":
+        why = "stopped at the terminal" if line else "there is no terminal to ask at"
+        return query_pb2.ApproveRequest(approval_id=approval.approval_id, go_on=False, advice=why)
+    return query_pb2.ApproveRequest(approval_id=approval.approval_id, go_on=True, advice=line.strip()[:500])
+
+
 def _collect(document: dict, kind: str, value: dict) -> None:
     """Add one event to the JSON document of ``links ask``; the final transfers are part of the result."""
     match kind:
         case "solution" | "notice":
             document.setdefault(f"{kind}s", []).append(value)
-        case "transfer":
+        case "transfer" | "approval":
             pass
+        case "turn":
+            document.setdefault("turns", []).append(value)
         case _:
             document[kind] = value
 

@@ -148,6 +148,58 @@ class ForecastConfig:
 
 
 @dataclass(frozen=True)
+class AgentsConfig:
+    """Data planning by agents on a language model. Planning offline is the default, and the fallback when they fail."""
+
+    planner: str = _key("offline", "`offline`: no language model; `llm`: the agents below.", choices=("offline", "llm"))
+    model: str = _key("gpt-4o", "Name of the model, as its endpoint calls it.")
+    temperature: float = _key(0.1, "Sampling temperature.", minimum=0.0, maximum=2.0)
+    base_url: str = _key(
+        "", "Any OpenAI-compatible endpoint's address, ending in /v1; empty: $OPENAI_BASE_URL, or OpenAI."
+    )
+    api_key: str = _key("", "Its key; empty: $OPENAI_API_KEY. Better there than in a file.")
+    output: str = _key(
+        "tool",
+        "How replies are made to fit their schema: `tool` (function calls; the Planner then calls the Data API too), "
+        "`native` (the endpoint enforces a JSON schema) or `prompted` (the schema is in the prompt).",
+        choices=("tool", "native", "prompted"),
+    )
+    request_s: float = _key(60.0, "The longest that one request may take, seconds.", minimum=0.1)
+    steps: int = _key(15, "Most turns of agents per question.", minimum=1, maximum=1_000)
+    tokens: int = _key(60_000, "Most tokens per question, prompts included.", minimum=1)
+    seconds: float = _key(120.0, "Longest planning per question; waiting for a person does not count.", minimum=0.1)
+    cost_usd: float = _key(
+        0.0, "Most US dollars per question, where the model's price is known; 0: no limit.", minimum=0.0
+    )
+    second_opinion: str = _key(
+        "binding",
+        "What the offline planner's opinion counts for: `binding`: types that it is sure of are in and those for which "
+        "nothing speaks are out, the model decides between; `advisory`: the model is told once, then decides.",
+        choices=("binding", "advisory"),
+    )
+    human: str = _key(
+        "NEVER",
+        "When a person is asked: `NEVER`, `TERMINATE` (to approve the finished plan) or `ALWAYS` (after every turn).",
+        choices=("NEVER", "TERMINATE", "ALWAYS"),
+    )
+    human_s: float = _key(300.0, "A person who does not answer for so long has not approved, seconds.", minimum=0.1)
+    memory: bool = _key(True, "Keep the lessons of reviews in the state directory and tell them to later questions.")
+    transcripts: str = _key("", "Directory for a transcript of each question (`links transcript FILE`); empty: none.")
+    apis: str = _key("", "Directory with an operator's own Data API files, offered to the agents; empty: none.")
+    telemetry: str = _key(
+        "none",
+        "OpenTelemetry spans: `none`, `console` or `otlp` (to where $OTEL_EXPORTER_OTLP_ENDPOINT says).",
+        choices=("none", "console", "otlp"),
+    )
+    stage_two: str = _key(
+        "driver",
+        "Who runs the tools of radio resource management: `driver` (a fixed order) or `llm` (the model, by function "
+        "calls; the driver completes and checks).",
+        choices=("driver", "llm"),
+    )
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """Radio resource management."""
 
@@ -190,6 +242,7 @@ class Config:
     service: ServiceConfig = ServiceConfig()
     scenario: ScenarioConfig = ScenarioConfig()
     decision: DecisionConfig = DecisionConfig()
+    agents: AgentsConfig = AgentsConfig()
     forecast: ForecastConfig = ForecastConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     retrieval: RetrievalConfig = RetrievalConfig()

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from agents.plan import Area, DataPlan
+from agents.turns import Turn
 from controller import answer
 from controller.config import Config
 from controller.decisions import CellForecast
@@ -24,6 +25,20 @@ def window(start_s: int, end_s: int) -> common_pb2.TimeWindow:
 
 def notice(text: str) -> query_pb2.AskEvent:
     return query_pb2.AskEvent(notice=query_pb2.Notice(text=text))
+
+
+def agent_turn(turn: Turn) -> query_pb2.AgentTurn:
+    return query_pb2.AgentTurn(step=turn.step, agent=turn.role.value, text=turn.text)
+
+
+def turn(turn: Turn) -> query_pb2.AskEvent:
+    return query_pb2.AskEvent(turn=agent_turn(turn))
+
+
+def approval(approval_id: str, turn: Turn, seconds: float) -> query_pb2.AskEvent:
+    return query_pb2.AskEvent(
+        approval=query_pb2.Approval(approval_id=approval_id, turn=agent_turn(turn), seconds=seconds)
+    )
 
 
 def plan(data_plan: DataPlan, now: datetime) -> query_pb2.DataPlan:

@@ -44,6 +44,14 @@ class Progress:
         if plan.answerable:
             self._console.print(f"          {len(plan.sensors)} sensors")
 
+    def _turn(self, turn: query_pb2.AgentTurn) -> None:
+        first, *rest = turn.text.splitlines() or [""]
+        more = f" [dim](and {len(rest)} lines)[/]" if rest else ""
+        self._console.print(f"[bold]{turn.agent:9}[/] {turn.step}. {escape(first[:300])}{more}")
+
+    def _approval(self, approval: query_pb2.Approval) -> None:
+        self._console.print(f"[bold yellow]approve?[/]  {escape(approval.turn.text)}")
+
     def _loading(self, loading: query_pb2.LazyLoading) -> None:
         self._console.print(
             f"[bold]loading[/]   {_bytes(loading.held_bytes)} in the twin already, {_bytes(loading.missing_bytes)} to"

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 import grpc
 
+from agents.turns import Human, Say, Stopped
 from controller import messages
+from controller.approvals import ADVICE_LENGTH
 from controller.control_plane import ControlPlaneError
 from controller.question import Answerer
 from proto import query_pb2, query_pb2_grpc
@@ -17,6 +19,13 @@ log = logging.getLogger(__name__)
 QUESTION_LENGTH = 2_000
 # Readings before this or after this are no data of a city's twin, and dates near the ends break calendars.
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+_HUMAN = {
+    query_pb2.HUMAN_NEVER: Human.NEVER,
+    query_pb2.HUMAN_TERMINATE: Human.TERMINATE,
+    query_pb2.HUMAN_ALWAYS: Human.ALWAYS,
+}
 
 
 class QueryServicer(query_pb2_grpc.QueryServiceServicer):
@@ -32,8 +41,20 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
         now = await self._checked(request, context)
         return messages.plan(await self._answerer.plan(request.question, now), now)
 
+    async def Approve(self, request, context):
+        if len(request.advice) > ADVICE_LENGTH:
+            text = f"advice has {len(request.advice)} characters; at most {ADVICE_LENGTH} are read"
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+        if not self._answerer.approvals.answer(request.approval_id, Say(request.go_on, request.advice)):
+            text = f"no approval {request.approval_id[:64]!r} is waited for; it was answered, or its time is over"
+            await context.abort(grpc.StatusCode.NOT_FOUND, text)
+        return query_pb2.ApproveReply()
+
     async def Ask(self, request, context):
         now = await self._checked(request, context)
+        if request.human and request.human not in _HUMAN:
+            names = ", ".join(query_pb2.Human.keys())
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"human {request.human} is none of {names}")
         if self._free == 0:
             text = (
                 f"{self._max_questions} questions are being answered already (service.max_questions); ask again later"
@@ -53,7 +74,8 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
 
         async def work() -> query_pb2.AskResult:
             try:
-                return await self._answerer.ask(request.question, now, request_id, events.put_nowait)
+                human = _HUMAN.get(request.human)
+                return await self._answerer.ask(request.question, now, request_id, events.put_nowait, human)
             finally:
                 events.put_nowait(None)
 
@@ -65,6 +87,8 @@ class QueryServicer(query_pb2_grpc.QueryServiceServicer):
                 yield _stamped(event, sequence)
             result = await task
             yield _stamped(query_pb2.AskEvent(result=result), sequence + 1)
+        except Stopped as stopped:
+            await context.abort(grpc.StatusCode.ABORTED, f"not approved: {stopped}")
         except ControlPlaneError as error:
             log.warning("[%s] %s", request_id, error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))

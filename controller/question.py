@@ -10,9 +10,12 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from agents import DataPlan, plan_offline
+from agents import DataPlan
 from agents.areas import sensors_in
+from agents.planning import Planning
+from agents.turns import Human
 from controller import answer, messages
+from controller.approvals import Approvals
 from controller.config import Config
 from controller.control_plane import ControlPlane, ControlPlaneError
 from controller.decisions import CellForecast, Decisions
@@ -79,6 +82,7 @@ class Answerer:
         store: TwinStore,
         retriever: Retriever,
         on_stored: Callable[[str], None],
+        planning: Planning,
     ):
         self._config = config
         self._scenario = scenario
@@ -88,17 +92,30 @@ class Answerer:
         self._store = store
         self._retriever = retriever
         self._on_stored = on_stored
+        self._planning = planning
+        self.approvals = Approvals(config.agents.human_s)
         self._cell_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def plan(self, question: str, now: datetime) -> DataPlan:
-        """The data plan alone."""
-        return await asyncio.to_thread(plan_offline, question, now, self._scenario)
+        """The data plan alone; no person is asked."""
+        return await self._planning.plan(question, now, held=self._store.held)
 
-    async def ask(self, question: str, now: datetime, request_id: str, emit: Emit) -> query_pb2.AskResult:
-        """Answer, telling every step by ``emit``. Raises ControlPlaneError when routes or grants fail."""
+    async def ask(
+        self, question: str, now: datetime, request_id: str, emit: Emit, human: Human | None = None
+    ) -> query_pb2.AskResult:
+        """Answer, telling every step by ``emit``; ``human`` None: as configured. Raises ControlPlaneError when routes
+        or grants fail, Stopped when a person does not approve the plan."""
         stages = Stages()
         with stages.stage("plan"):
-            data_plan = await self.plan(question, now)
+            data_plan = await self._planning.plan(
+                question,
+                now,
+                held=self._store.held,
+                request_id=request_id,
+                human=Human(self._config.agents.human) if human is None else human,
+                ask_person=lambda turn: self.approvals.ask(turn, emit),
+                on_turn=lambda turn: emit(messages.turn(turn)),
+            )
         emit(query_pb2.AskEvent(plan=messages.plan(data_plan, now)))
         log.info("[%s] %r: %d items, %d sensors", request_id, question, len(data_plan.items), len(data_plan.sensors))
         result = query_pb2.AskResult(question=question, answerable=data_plan.answerable, request_id=request_id)

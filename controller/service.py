@@ -24,6 +24,7 @@ from controller.decisions import Decisions, path_changes
 from controller.fine_tuning import FineTuning
 from controller.lockfile import lock
 from controller.network import NetworkServicer
+from controller.planning_setup import make_planning
 from controller.query import QueryServicer
 from controller.question import Answerer
 from controller.subscriptions import Subscriptions
@@ -88,8 +89,18 @@ class Service:
                     stall_timeout_s=config.retrieval.stall_timeout_s,
                 )
             )
+            planning = make_planning(config, self.scenario)
+            stack.push_async_callback(planning.close)
             answerer = Answerer(
-                config, self.scenario, self.plane, self.decisions, self.workers, self.store, retriever, self._on_stored
+                config,
+                self.scenario,
+                self.plane,
+                self.decisions,
+                self.workers,
+                self.store,
+                retriever,
+                self._on_stored,
+                planning,
             )
             interceptors = [TokenInterceptor(config.service.token)] if config.service.token else []
             server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)

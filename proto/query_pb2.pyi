@@ -11,15 +11,42 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Human(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HUMAN_UNSPECIFIED: _ClassVar[Human]
+    HUMAN_NEVER: _ClassVar[Human]
+    HUMAN_TERMINATE: _ClassVar[Human]
+    HUMAN_ALWAYS: _ClassVar[Human]
+HUMAN_UNSPECIFIED: Human
+HUMAN_NEVER: Human
+HUMAN_TERMINATE: Human
+HUMAN_ALWAYS: Human
+
 class AskRequest(_message.Message):
-    __slots__ = ("question", "now", "request_id")
+    __slots__ = ("question", "now", "request_id", "human")
     QUESTION_FIELD_NUMBER: _ClassVar[int]
     NOW_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    HUMAN_FIELD_NUMBER: _ClassVar[int]
     question: str
     now: _timestamp_pb2.Timestamp
     request_id: str
-    def __init__(self, question: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    human: Human
+    def __init__(self, question: _Optional[str] = ..., now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ..., human: _Optional[_Union[Human, str]] = ...) -> None: ...
+
+class ApproveRequest(_message.Message):
+    __slots__ = ("approval_id", "go_on", "advice")
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
+    GO_ON_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
+    approval_id: str
+    go_on: bool
+    advice: str
+    def __init__(self, approval_id: _Optional[str] = ..., go_on: _Optional[bool] = ..., advice: _Optional[str] = ...) -> None: ...
+
+class ApproveReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class PlanRequest(_message.Message):
     __slots__ = ("question", "now")
@@ -92,7 +119,7 @@ class LonLat(_message.Message):
     def __init__(self, lon: _Optional[float] = ..., lat: _Optional[float] = ...) -> None: ...
 
 class AskEvent(_message.Message):
-    __slots__ = ("sequence", "time", "plan", "loading", "forecasts", "decisions", "solution", "routes", "transfer", "notice", "result")
+    __slots__ = ("sequence", "time", "plan", "loading", "forecasts", "decisions", "solution", "routes", "transfer", "notice", "turn", "approval", "result")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
@@ -103,6 +130,8 @@ class AskEvent(_message.Message):
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     NOTICE_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     time: _timestamp_pb2.Timestamp
@@ -114,8 +143,30 @@ class AskEvent(_message.Message):
     routes: RoutesInstalled
     transfer: SensorTransfer
     notice: Notice
+    turn: AgentTurn
+    approval: Approval
     result: AskResult
-    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., plan: _Optional[_Union[DataPlan, _Mapping]] = ..., loading: _Optional[_Union[LazyLoading, _Mapping]] = ..., forecasts: _Optional[_Union[CellForecasts, _Mapping]] = ..., decisions: _Optional[_Union[CellDecisions, _Mapping]] = ..., solution: _Optional[_Union[RrmSolution, _Mapping]] = ..., routes: _Optional[_Union[RoutesInstalled, _Mapping]] = ..., transfer: _Optional[_Union[SensorTransfer, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., result: _Optional[_Union[AskResult, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., plan: _Optional[_Union[DataPlan, _Mapping]] = ..., loading: _Optional[_Union[LazyLoading, _Mapping]] = ..., forecasts: _Optional[_Union[CellForecasts, _Mapping]] = ..., decisions: _Optional[_Union[CellDecisions, _Mapping]] = ..., solution: _Optional[_Union[RrmSolution, _Mapping]] = ..., routes: _Optional[_Union[RoutesInstalled, _Mapping]] = ..., transfer: _Optional[_Union[SensorTransfer, _Mapping]] = ..., notice: _Optional[_Union[Notice, _Mapping]] = ..., turn: _Optional[_Union[AgentTurn, _Mapping]] = ..., approval: _Optional[_Union[Approval, _Mapping]] = ..., result: _Optional[_Union[AskResult, _Mapping]] = ...) -> None: ...
+
+class AgentTurn(_message.Message):
+    __slots__ = ("step", "agent", "text")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    agent: str
+    text: str
+    def __init__(self, step: _Optional[int] = ..., agent: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Approval(_message.Message):
+    __slots__ = ("approval_id", "turn", "seconds")
+    APPROVAL_ID_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    approval_id: str
+    turn: AgentTurn
+    seconds: float
+    def __init__(self, approval_id: _Optional[str] = ..., turn: _Optional[_Union[AgentTurn, _Mapping]] = ..., seconds: _Optional[float] = ...) -> None: ...
 
 class LazyLoading(_message.Message):
     __slots__ = ("held_bytes", "missing_bytes", "demands")

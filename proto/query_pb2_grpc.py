@@ -45,6 +45,11 @@ class QueryServiceStub:
                 request_serializer=proto_dot_query__pb2.PlanRequest.SerializeToString,
                 response_deserializer=proto_dot_query__pb2.DataPlan.FromString,
                 _registered_method=True)
+        self.Approve = channel.unary_unary(
+                '/links.v1.QueryService/Approve',
+                request_serializer=proto_dot_query__pb2.ApproveRequest.SerializeToString,
+                response_deserializer=proto_dot_query__pb2.ApproveReply.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -61,7 +66,15 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Plan(self, request, context):
-        """Only the data plan: which sensors, which time windows. Nothing is moved.
+        """Only the data plan: which sensors, which time windows. Nothing is moved, and no person is asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Approve(self, request, context):
+        """A person's answer to an `approval` event of a question that is being answered.
+        NOT_FOUND: no such approval is waited for (any longer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +92,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Plan,
                     request_deserializer=proto_dot_query__pb2.PlanRequest.FromString,
                     response_serializer=proto_dot_query__pb2.DataPlan.SerializeToString,
+            ),
+            'Approve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Approve,
+                    request_deserializer=proto_dot_query__pb2.ApproveRequest.FromString,
+                    response_serializer=proto_dot_query__pb2.ApproveReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +154,33 @@ class QueryService:
             '/links.v1.QueryService/Plan',
             proto_dot_query__pb2.PlanRequest.SerializeToString,
             proto_dot_query__pb2.DataPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Approve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/links.v1.QueryService/Approve',
+            proto_dot_query__pb2.ApproveRequest.SerializeToString,
+            proto_dot_query__pb2.ApproveReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from agents.data_api import Api, ApiError, Parameter
 from agents.model import Budget, Exchange, LanguageModel, Limits, ModelFailure, ModelSettings
 
+pytestmark = pytest.mark.loopback_model
 KEY = "sk-secret-1234567890"
 
 
@@ -34,12 +35,6 @@ async def asked(base_url: str, budget: Budget | None = None, tools=None, call=No
     """Ask for a Choice; exchanges are appended to ``log``."""
     model = LanguageModel(settings(base_url, **changes), on_exchange=(log if log is not None else []).append)
     return await model.ask("manager", "Choose.", "Who is next?", Choice, budget or Budget(Limits()), tools, call)
-
-
-@pytest.fixture(autouse=True)
-def no_endpoint_of_ones_own(monkeypatch):
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 # --- What works -------------------------------------------------------------------------------------------------------

@@ -15,9 +15,11 @@ from agents.planning import Planning
 from agents.review import SecondOpinion
 from agents.sandbox import Sandbox
 from agents.transcript import read
-from agents.workflow import Human, Rules, Say, Stopped, Team, Turn
+from agents.turns import Human, Say, Stopped, Turn
+from agents.workflow import Rules, Team
 
 RAIN = "How much did it rain in Brera yesterday?"
+pytestmark = pytest.mark.loopback_model
 KEY = "sk-secret-1234567890"
 RULES = Rules()
 

@@ -1,0 +1,73 @@
+"""Data planning as the configuration wants it."""
+
+import logging
+from pathlib import Path
+
+from agents.planning import Planning
+from agents.telemetry import export
+from controller.config import Config, ConfigError
+from twin.scenario import Scenario
+
+log = logging.getLogger(__name__)
+
+
+def make_planning(config: Config, scenario: Scenario) -> Planning:
+    """The planner of a service. A language model that can't be set up, as without a key, is told in the log and in
+    every plan, which is then made offline. Raises ConfigError for settings that are wrong in themselves."""
+    settings = config.agents
+    transcripts = Path(settings.transcripts) if settings.transcripts else None
+    try:
+        export(settings.telemetry)
+    except ImportError as error:
+        raise ConfigError(f"agents.telemetry: {error}") from None
+    if settings.planner == "offline":
+        return Planning(scenario, None, transcripts)
+
+    from agents.model import ModelFailure
+
+    try:
+        return Planning(scenario, _team(config), transcripts)
+    except ModelFailure as failure:
+        log.error("questions are planned offline: %s", failure)
+        return Planning(scenario, None, transcripts, str(failure))
+
+
+def model_settings(config: Config):
+    """The model's settings of the configuration."""
+    from agents.model import ModelSettings
+
+    settings = config.agents
+    return ModelSettings(
+        settings.model,
+        settings.temperature,
+        settings.base_url,
+        settings.api_key,
+        settings.output,
+        request_s=settings.request_s,
+    )
+
+
+def limits(config: Config):
+    """What one question may take."""
+    from agents.model import Limits
+
+    settings = config.agents
+    return Limits(settings.steps, settings.tokens, settings.seconds, settings.cost_usd)
+
+
+def _team(config: Config):
+    from agents.data_api import ApiFileError, load_apis
+    from agents.memory import Memory
+    from agents.model import LanguageModel
+    from agents.review import SecondOpinion
+    from agents.sandbox import Sandbox
+    from agents.workflow import Rules, Team
+
+    settings = config.agents
+    try:
+        apis = load_apis(Path(settings.apis) if settings.apis else None)
+    except ApiFileError as error:
+        raise ConfigError(f"agents.apis: {error}") from None
+    memory = Memory(config.state_directory / "agents-memory.jsonl" if settings.memory else None)
+    rules = Rules(limits(config), SecondOpinion(settings.second_opinion))
+    return Team(LanguageModel(model_settings(config)), apis, Sandbox(apis), memory, rules)
