@@ -4,11 +4,14 @@ import argparse
 import importlib
 
 _EVALUATIONS = {
+    "fig5": "accuracy of data planning against the agents' steps (the paper's Fig. 5)",
     "fig6": "latency against tau (the paper's Fig. 6)",
     "forecast": "errors of the load forecasters on a history file (the paper's Table III)",
     "forecast-speed": "time and memory of TimesFM forecasts for a city",
-    "planning": "types, windows and abstention of data planning on a query file (the paper's Table I)",
+    "planning": "types, windows and abstention of data planning on a query file",
     "rrm": "time and certified gap of the solvers against size",
+    "table1": "accuracy of data planning by query and planner (the paper's Table I)",
+    "table2": "accuracy of data planning by model and temperature (the paper's Table II)",
     "table3": "the forecasters' errors written up, the paper's figures beside them",
     "tau": "how often each forecaster sends a cell the wrong way",
     "tuning": "the search for the forecasters' settings, on training data only",

@@ -3,14 +3,14 @@
 A query file is YAML: ``now`` and ``queries``, each with ``id``, ``q``, ``required`` and ``optional`` sensor types,
 ``window`` [start, end) or null, ``answerable`` (default true), optionally ``fields`` (1 to 3) and ``area``.
 
-``links eval planning --queries FILE --planner offline --json`` prints the scores as one JSON document.
+``links eval planning --queries FILE --planner offline|llm|naive --json`` prints the scores as one JSON document.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
@@ -19,11 +19,12 @@ import yaml
 
 from agents import DataPlan, PlanItem, plan_offline
 from agents.assemble import planned_bytes
+from agents.model import OUTPUT_MODES, ModelFailure, ModelSettings
+from agents.review import SecondOpinion
+from evaluation.planners import NAMES, Asked, Planner, Rival
 from twin.scenario import Scenario, load_scenario
 from twin.sensor_types import sensor_types
 
-Planner = Callable[[str, datetime, Scenario], DataPlan]
-PLANNERS: dict[str, Planner] = {"offline": plan_offline}
 EXACT_IOU = 0.99
 
 Span = tuple[datetime, datetime]
@@ -94,37 +95,81 @@ def over_selected_bytes(
 # --- Evaluation -------------------------------------------------------------------------------------------------------
 
 
-def evaluate(queries_path: str | Path, planner: str | Planner = "offline", scenario: Scenario | None = None) -> dict:
-    """Run a planner, by name or as a function, over a query file and score it; the document of ``links eval planning``.
+def evaluate(
+    queries_path: str | Path,
+    planner: str | Planner = "offline",
+    scenario: Scenario | None = None,
+    on_query: Callable[[int, int], None] = lambda done, of: None,
+) -> dict:
+    """Run a planner, "offline" or a function, over a query file and score it; the document of ``links eval planning``.
 
-    ``scenario`` defaults to the bundled Milan. Shares over no query at all are None. Raises QueryFileError, ValueError.
+    ``scenario`` defaults to the bundled Milan; ``on_query`` is told how many queries are done, of how many. Shares over
+    no query at all are None. Raises QueryFileError, ValueError, and ModelFailure where a model can't be asked.
     """
     now, queries = read_queries(queries_path)
     scenario = scenario or load_scenario("milan")
-    if isinstance(planner, str) and planner not in PLANNERS:
-        raise ValueError(f"planner {planner!r} is not available; there are: {', '.join(PLANNERS)}")
-    run = PLANNERS[planner] if isinstance(planner, str) else planner
+    if isinstance(planner, str) and planner != "offline":
+        raise ValueError(f"planner {planner!r} is not available by name; give offline or a function")
+    run = plan_offline if isinstance(planner, str) else planner
     rows, plans = [], []
     for query in queries:
         started = perf_counter()
         plan = run(query.q, now, scenario)
         plans.append(plan)
-        rows.append(_score(query, plan, scenario, perf_counter() - started))
-    answerable = [(query, row) for query, row in zip(queries, rows, strict=True) if query.answerable]
-    by_fields = {n: [row["f1"] for query, row in answerable if query.fields == n] for n in (1, 2, 3)}
+        # A plan's own seconds count where replies of a model come from a record.
+        rows.append(_score(query, plan, scenario, max(perf_counter() - started, plan.seconds)))
+        on_query(len(rows), len(queries))
     return {
         "planner": planner if isinstance(planner, str) else plans[0].planner if plans else "",
-        "model": plans[0].model if plans else "",
+        "model": next((plan.model for plan in plans if plan.model), ""),
         "queries": rows,
+        **summary(queries, rows),
+    }
+
+
+def summary(queries: list[Query], rows: list[dict]) -> dict:
+    """Means of the scores of these queries."""
+    pairs = list(zip(queries, rows, strict=True))
+    answerable = [(query, row) for query, row in pairs if query.answerable]
+    by_fields = {n: [row["f1"] for query, row in answerable if query.fields == n] for n in (1, 2, 3)}
+    known = ("window_iou", "over_selected_bytes")
+    means = {key: _mean(row[key] for _, row in answerable if row[key] is not None) for key in known}
+    return {
         "f1": _mean(row["f1"] for _, row in answerable),
         "f1_by_fields": {str(n): _mean(scores) for n, scores in by_fields.items()},
-        "abstention": _mean(row["f1"] for query, row in zip(queries, rows, strict=True) if not query.answerable),
-        "window_iou": _mean(row["window_iou"] for _, row in answerable if row["window_iou"] is not None),
+        "abstention": _mean(row["f1"] for query, row in pairs if not query.answerable),
+        "window_iou": means["window_iou"],
         "exact": _mean(float(row["exact"]) for _, row in answerable),
-        "over_selected_bytes": _mean(
-            row["over_selected_bytes"] for _, row in answerable if row["over_selected_bytes"] is not None
-        ),
+        "over_selected_bytes": means["over_selected_bytes"],
+        "tokens": _mean(row["tokens"] for _, row in pairs),
+        "seconds": _mean(row["seconds"] for _, row in pairs),
+        "fallbacks": _mean(float(row["planner"] == "offline") for _, row in pairs),
     }
+
+
+def evaluate_rival(
+    queries_path: str | Path,
+    rival: Rival,
+    seeds: int = 1,
+    on_query: Callable[[int, int], None] = lambda done, of: None,
+) -> dict:
+    """``evaluate`` for a rival, once for each of ``seeds`` seeds 1, 2, ...; of several, ``queries`` are those of all
+    runs one after the other, with their ``seed``, the scores are means over all, and ``runs`` has those of each seed.
+    """
+    documents = []
+    for seed in range(1, seeds + 1):
+        asked = rival.asked and replace(rival.asked, settings=replace(rival.asked.settings, seed=seed))
+        with replace(rival, asked=asked) as planner:
+            documents.append(evaluate(queries_path, planner, None, on_query))
+    queries = read_queries(queries_path)[1]
+    rows = [{**row, "seed": s} for s, document in enumerate(documents, 1) for row in document["queries"]]
+    document = {"planner": rival.planner, "model": rival.model, "queries": rows, **summary(queries * seeds, rows)}
+    if rival.asked:
+        document["temperature"] = rival.asked.settings.temperature
+        document["max_steps"] = rival.asked.max_steps
+    if seeds > 1:
+        document["runs"] = [{key: one[key] for key in one if key != "queries"} for one in documents]
+    return document
 
 
 def _score(query: Query, plan: DataPlan, scenario: Scenario, seconds: float) -> dict:
@@ -136,6 +181,7 @@ def _score(query: Query, plan: DataPlan, scenario: Scenario, seconds: float) -> 
         "start": span[0].isoformat() if span else None,
         "end": span[1].isoformat() if span else None,
         "answerable": plan.answerable,
+        "planner": plan.planner,
     }
     if query.answerable:
         f1 = f1_score(types, query.required, query.optional)
@@ -218,16 +264,53 @@ def main(argv: list[str] | None = None) -> int:
     """Command line. Exit code 0 done, 1 failed, 2 wrong use."""
     parser = argparse.ArgumentParser(prog="links eval planning", description="Scores of data planning.")
     parser.add_argument("--queries", required=True, metavar="FILE")
-    parser.add_argument("--planner", default="offline", choices=sorted(PLANNERS))
+    parser.add_argument("--planner", default="offline", choices=NAMES, help="naive: one zero-shot request to the model")
+    add_model_arguments(parser)
+    parser.add_argument("--temperature", type=float, default=0.1, metavar="T")
+    parser.add_argument("--max-steps", type=int, default=15, metavar="N", help="agents' turns (default %(default)s)")
+    parser.add_argument("--seeds", type=int, default=1, metavar="K", help="runs, seeds 1 to K (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document and nothing else")
     options = parser.parse_args(argv)
+    if options.seeds < 1 or options.max_steps < 1:
+        parser.error("--seeds and --max-steps must be at least 1")
     try:
-        document = evaluate(options.queries, options.planner)
-    except (OSError, ValueError) as error:
+        asked = None if options.planner == "offline" else asked_of(options, options.temperature, options.max_steps)
+        rival = Rival(options.planner, options.model if asked else "", asked)
+        document = evaluate_rival(options.queries, rival, options.seeds, progress(options.planner))
+    except (OSError, ValueError, ModelFailure) as error:
         print(error, file=sys.stderr)
         return 1
     print(json.dumps(document, indent=2) if options.json else _table(document))
     return 0
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which model is asked, and how."""
+    parser.add_argument("--model", default="gpt-4o", metavar="M", help="as its endpoint calls it (default %(default)s)")
+    parser.add_argument("--base-url", default="", metavar="URL", help="of the endpoint (default: $OPENAI_BASE_URL)")
+    parser.add_argument("--output", default="tool", choices=OUTPUT_MODES, help="as agents.output of the configuration")
+    parser.add_argument(
+        "--second-opinion", default="binding", choices=[*SecondOpinion], help="as agents.second_opinion"
+    )
+    parser.add_argument("--cache", type=Path, metavar="FILE", help="keep the model's replies here, and use those there")
+
+
+def asked_of(options: argparse.Namespace, temperature: float, max_steps: int) -> Asked:
+    """What the arguments say of the model."""
+    settings = ModelSettings(
+        options.model, temperature, options.base_url, output=options.output, request_s=1_800.0, seed=1
+    )
+    return Asked(settings, max_steps, SecondOpinion(options.second_opinion), options.cache)
+
+
+def progress(name: str) -> Callable[[int, int], None]:
+    """Tells on standard error how many queries are done, where a person looks on."""
+
+    def told(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{name}: {done} of {of}", end="\n" if done == of else "", file=sys.stderr, flush=True)
+
+    return told
 
 
 def _table(document: dict) -> str:
@@ -235,7 +318,7 @@ def _table(document: dict) -> str:
     for row in document["queries"]:
         iou = "" if row["window_iou"] is None else f"{row['window_iou']:.2f}"
         lines.append(f"{row['id']:12} {row['f1']:5.2f} {iou:>5}  {', '.join(row['types']) or '(none)'}")
-    for key in ("f1", "abstention", "window_iou", "exact"):
+    for key in ("f1", "abstention", "window_iou", "exact", "tokens", "seconds"):
         lines.append(f"{key}: {'-' if document[key] is None else format(document[key], '.3f')}")
     return "\n".join(lines)
 

@@ -155,7 +155,7 @@ def test_command_line(tmp_path, capsys):
 def test_unknown_planners_are_named(tmp_path):
     path = tmp_path / "queries.yaml"
     path.write_text(FILE)
-    with pytest.raises(ValueError, match="'llm' is not available; there are: offline"):
+    with pytest.raises(ValueError, match="'llm' is not available by name"):
         evaluate(path, "llm")
 
 

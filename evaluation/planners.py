@@ -1,0 +1,212 @@
+"""The planners that are compared: offline, the agents ("llm"), and the paper's rival, one zero-shot request ("naive").
+
+A planner is called with (question, now, scenario) and gives a DataPlan. Requests to a model can be kept in a file: one
+that was made before, with the same model, temperature, seed and words, is not made again; the tokens and seconds of
+then count again. So a run that was cut off goes on where it stopped, and steps that two runs share are paid once.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents import DataPlan, PlanItem, plan_offline
+from agents.areas import sensors_in
+from agents.data_api import load_apis
+from agents.memory import Memory
+from agents.model import Budget, LanguageModel, Limits, ModelFailure, ModelSettings
+from agents.plan import Area
+from agents.planning import Planning
+from agents.review import SecondOpinion
+from agents.roles import TypeId
+from agents.sandbox import Sandbox
+from agents.times import HISTORY_DAYS, units_back
+from agents.workflow import Rules, Team
+from twin.scenario import Scenario
+from twin.sensor_types import sensor_types
+
+Planner = Callable[[str, datetime, Scenario], DataPlan]
+NAMES = ("offline", "llm", "naive")
+NO_LIMITS = Limits(tokens=1_000_000, seconds=3_600.0)  # a slow machine is no fault of the planner
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which model is asked, and how. ``cache``: the file of requests that were made; None: every request is made."""
+
+    settings: ModelSettings
+    max_steps: int = 15
+    second_opinion: SecondOpinion = SecondOpinion.BINDING
+    cache: Path | None = None
+
+
+class Recorded(LanguageModel):
+    """A model whose replies are kept in a file. Failures are not kept."""
+
+    def __init__(self, settings: ModelSettings, file: Path):
+        super().__init__(settings)
+        self._file = file
+        self._known: dict[str, dict] = {}
+        if file.exists():
+            rows = (json.loads(line) for line in file.read_text("utf-8").splitlines() if line.endswith("}"))
+            self._known = {row["key"]: row for row in rows}
+
+    async def ask(self, role, instructions, prompt, reply, budget, tools=None, call=None, **more):  # noqa: D102
+        settings = self.settings
+        said = [settings.model, settings.base_url, settings.temperature, settings.seed, settings.output]
+        said += [role, instructions, prompt, json.dumps(reply.model_json_schema()), sorted(tools or ())]
+        key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        if key in self._known:
+            budget.check()
+            row = self._known[key]
+            budget.tokens += row["tokens"]
+            budget.pause(-row["seconds"])
+            return reply.model_validate(row["reply"])
+        before, started = budget.tokens, monotonic()
+        answer = await super().ask(role, instructions, prompt, reply, budget, tools, call, **more)
+        row = {"key": key, "reply": answer.model_dump(mode="json"), "tokens": budget.tokens - before}
+        row["seconds"] = monotonic() - started
+        self._known[key] = row
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+        return answer
+
+
+class _Running:
+    """A planner that needs an event loop of its own; ``close`` it."""
+
+    def __init__(self, asked: Asked):
+        self._asked = asked
+        self._runner = asyncio.Runner()
+
+    def _model(self) -> LanguageModel:
+        settings, cache = self._asked.settings, self._asked.cache
+        return Recorded(settings, cache) if cache else LanguageModel(settings)
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+class Agents(_Running):
+    """The agents' workflow. Each question starts from an empty memory, so that no question teaches another."""
+
+    def __init__(self, asked: Asked):
+        super().__init__(asked)
+        self._planning: Planning | None = None
+
+    def __call__(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
+        return self._runner.run(self._plan(question, now, scenario))
+
+    async def _plan(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
+        if self._planning is None:
+            apis = load_apis()
+            rules = Rules(replace(NO_LIMITS, steps=self._asked.max_steps), self._asked.second_opinion)
+            self._planning = Planning(scenario, Team(self._model(), apis, Sandbox(apis, workers=1), Memory(), rules))
+        self._planning.team = replace(self._planning.team, memory=Memory())
+        return await self._planning.plan(question, now)
+
+    def close(self) -> None:
+        if self._planning is not None:
+            self._runner.run(self._planning.close())
+        super().close()
+
+
+class NaiveReply(BaseModel):
+    """What a zero-shot request gives."""
+
+    model_config = ConfigDict(extra="forbid")
+    types: list[TypeId] = Field(max_length=20, description="the sensor types that are needed; empty if none tells it")
+    start: str = Field(description="begin of the time, ISO 8601 with offset")
+    end: str = Field(description="end of the time, ISO 8601 with offset")
+
+
+class Naive(_Running):
+    """One zero-shot request to the model, with the list of types (the paper's rival). An invalid reply is no plan; a
+    time that can't be read is the last HISTORY_DAYS days."""
+
+    def __init__(self, asked: Asked):
+        super().__init__(replace(asked, settings=replace(asked.settings, retries=0)))
+        self._asking: LanguageModel | None = None
+
+    def __call__(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
+        return self._runner.run(self._plan(question, now, scenario))
+
+    async def _plan(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
+        self._asking = self._asking or self._model()
+        budget, local = Budget(NO_LIMITS), now.astimezone(scenario.zone)
+        prompt = (
+            f"Sensor types of the city {scenario.city}: {', '.join(sensor_types())}.\n"
+            f"It is {local:%A} {local.isoformat()}.\nQuestion: {question}\n"
+            "Which sensor types are needed to answer it, and of which time?"
+        )
+        try:
+            reply = await self._asking.ask("naive", "", prompt, NaiveReply, budget)
+            types, failure = list(dict.fromkeys(reply.types)), ""
+            window = _window(reply, local)
+        except ModelFailure as error:
+            if error.kind not in ("invalid", "protocol"):
+                raise
+            types, failure, window = [], str(error), None
+        area = Area("city", scenario.city)
+        items = tuple(PlanItem(one, area, *window, "Zero-shot.") for one in types)
+        sensors = tuple(s.id for one in types for s in sensors_in(scenario, one, area))
+        reason = failure or ("Zero-shot." if types else "The model names no type.")
+        name = self._asked.settings.model
+        return DataPlan(question, bool(types), reason, items, sensors, "llm", name, 1, budget.tokens, budget.seconds)
+
+
+def _window(reply: NaiveReply, now: datetime) -> tuple[datetime, datetime]:
+    try:
+        start, end = (datetime.fromisoformat(text) for text in (reply.start, reply.end))
+        start, end = (time if time.tzinfo else time.replace(tzinfo=now.tzinfo) for time in (start, end))
+        if start.timestamp() < end.timestamp():
+            return start, end
+    except (ValueError, OverflowError):
+        pass
+    return units_back(now, HISTORY_DAYS, "day"), now
+
+
+@dataclass
+class Rival:
+    """A planner with its names and, where it can't be asked, why not. Use as a context manager."""
+
+    planner: str
+    model: str = ""
+    asked: Asked | None = None
+    absent: str = ""
+    _open: list[_Running] = field(default_factory=list)
+
+    def __enter__(self) -> Planner:
+        if self.planner == "offline":
+            return plan_offline
+        self._open.append((Agents if self.planner == "llm" else Naive)(self.asked))
+        return self._open[-1]
+
+    def __exit__(self, *exception: object) -> None:
+        for one in self._open:
+            one.close()
+        self._open.clear()
+
+
+def reachable(settings: ModelSettings) -> str:
+    """ "" if the model answers a small request, else why not, in words."""
+
+    class Hello(BaseModel):
+        word: str
+
+    async def ask() -> None:
+        limits = Limits(tokens=5_000, seconds=60.0)
+        await LanguageModel(settings).ask("naive", "", "Reply with the word hello.", Hello, Budget(limits))
+
+    try:
+        asyncio.run(ask())
+    except ModelFailure as failure:
+        return "" if failure.kind == "invalid" else str(failure)
+    return ""
