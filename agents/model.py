@@ -6,6 +6,7 @@ schema (a pydantic model), and a reply that does not fit goes back to the model 
 """
 
 import asyncio
+import inspect
 import os
 import time
 import warnings
@@ -23,6 +24,7 @@ from pydantic_ai.settings import ModelSettings as Settings
 from pydantic_ai.usage import UsageLimits
 
 from agents.data_api import Api, ApiError
+from agents.transcript import without_key
 
 Reply = TypeVar("Reply", bound=BaseModel)
 OUTPUT_MODES = ("tool", "native", "prompted")
@@ -171,10 +173,13 @@ class LanguageModel:
         budget: Budget,
         tools: Mapping[str, Api] | None = None,
         call: Callable[[str, dict], object] | None = None,
+        calls: int | None = None,
     ) -> Reply:
         """A reply of the type ``reply``. ``tools``, called by ``call(name, arguments)``, are offered to the model.
 
-        A busy endpoint is asked once more after the time that it names, if that is short. Raises ModelFailure.
+        ``call`` is a coroutine function, or is called in a thread. calls: given, the model may call functions so often,
+        and several at a time; else one at a time, in few requests. A busy endpoint is asked once more after the time
+        that it names, if that is short. Raises ModelFailure.
         """
         budget.check()
         agent = Agent(
@@ -185,26 +190,26 @@ class LanguageModel:
             tools=[_tool(api, call) for api in (tools or {}).values()],
         )
         try:
-            return await self._run(agent, role, instructions, prompt, budget)
+            return await self._run(agent, role, instructions, prompt, budget, calls)
         except ModelFailure as failure:
             wait = failure.__cause__.retry_after if isinstance(failure.__cause__, failures.ModelAPIError) else None
             if failure.kind != "busy" or wait is None or wait > min(_WAIT_S, budget.seconds_left / 2):
                 raise
             await asyncio.sleep(wait)
-            return await self._run(agent, role, instructions, prompt, budget)
+            return await self._run(agent, role, instructions, prompt, budget, calls)
 
-    async def _run(self, agent: Agent, role: str, instructions: str, prompt: str, budget: Budget):
+    async def _run(self, agent: Agent, role: str, instructions: str, prompt: str, budget: Budget, calls: int | None):
         started, before, problem, result = time.monotonic(), budget.tokens, "", None
         with capture_run_messages() as messages, warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pydantic_ai")  # unknown prices, settings a server ignores
             try:
                 async with asyncio.timeout(max(0.0, budget.seconds_left)):
-                    result = await agent.run(prompt, model_settings=self._request(), usage_limits=_limits(budget))
+                    request, limits = self._request(calls is not None), _limits(budget, calls)
+                    result = await agent.run(prompt, model_settings=request, usage_limits=limits)
                 return result.output
             except Exception as error:
                 failure = _failure(error, self.settings)
-                if self.settings.key and self.settings.key in str(failure):  # an endpoint that says it back
-                    failure = ModelFailure(failure.kind, str(failure).replace(self.settings.key, "[key]"))
+                failure = ModelFailure(failure.kind, without_key(str(failure), self.settings.key))
                 problem = f"{failure.kind}: {failure}"
                 raise failure from error
             finally:
@@ -224,12 +229,12 @@ class LanguageModel:
                     )
                 )
 
-    def _request(self) -> Settings:
+    def _request(self, parallel: bool) -> Settings:
         request = Settings(
             temperature=self.settings.temperature,
             max_tokens=self.settings.reply_tokens,
             timeout=self.settings.request_s,
-            parallel_tool_calls=False,
+            parallel_tool_calls=parallel,
         )
         if self.settings.seed is not None:
             request["seed"] = self.settings.seed
@@ -262,6 +267,8 @@ def _output(mode: str, reply: type[BaseModel]):
 def _tool(api: Api, call: Callable[[str, dict], object]) -> Tool:
     async def function(**arguments: object) -> object:
         try:
+            if inspect.iscoroutinefunction(call):
+                return await call(api.name, arguments)
             return await asyncio.to_thread(call, api.name, arguments)
         except ApiError as error:
             raise ModelRetry(str(error)) from None
@@ -270,8 +277,9 @@ def _tool(api: Api, call: Callable[[str, dict], object]) -> Tool:
     return Tool.from_schema(function, api.name, description, api.schema)
 
 
-def _limits(budget: Budget) -> UsageLimits:
-    return UsageLimits(request_limit=_ROUNDS, total_tokens_limit=max(1, budget.limits.tokens - budget.tokens))
+def _limits(budget: Budget, calls: int | None) -> UsageLimits:
+    tokens = max(1, budget.limits.tokens - budget.tokens)
+    return UsageLimits(request_limit=_ROUNDS + (calls or 0), tool_calls_limit=calls, total_tokens_limit=tokens)
 
 
 def _cost(response: ModelResponse) -> float:
@@ -324,7 +332,7 @@ def _failure(error: Exception, settings: ModelSettings) -> ModelFailure:
     name = f"model {settings.model} at {where}"
     for kind, word, text in _KINDS:
         if isinstance(error, kind):
-            return ModelFailure(word, f"{name} {text}{_own_words(error)}")
+            return ModelFailure(word, f"{name} {text}{'' if word == 'budget' else _own_words(error)}")
     if isinstance(error, failures.ModelConnectionError):
         if error.phase == "read":
             return ModelFailure("cut off", f"{name} broke off its answer")

@@ -1,8 +1,8 @@
 """The planners that are compared: offline, the agents ("llm"), and the paper's rival, one zero-shot request ("naive").
 
 A planner is called with (question, now, scenario) and gives a DataPlan. Requests to a model can be kept in a file: one
-that was made before, with the same model, temperature, seed and words, is not made again; the tokens and seconds of
-then count again. So a run that was cut off goes on where it stopped, and steps that two runs share are paid once.
+that was made before, with the same model, temperature, seed and words, is not made again, and the tokens and seconds
+that it took count again. So a run that was cut off goes on where it stopped, and what two runs share is paid once.
 """
 
 import asyncio

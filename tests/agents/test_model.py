@@ -31,10 +31,12 @@ def settings(base_url: str, **changes) -> ModelSettings:
     return ModelSettings("fake", base_url=base_url, api_key=KEY, **({"request_s": 5.0} | changes))
 
 
-async def asked(base_url: str, budget: Budget | None = None, tools=None, call=None, log=None, **changes) -> Choice:
+async def asked(
+    base_url: str, budget: Budget | None = None, tools=None, call=None, log=None, calls=None, **changes
+) -> Choice:
     """Ask for a Choice; exchanges are appended to ``log``."""
     model = LanguageModel(settings(base_url, **changes), on_exchange=(log if log is not None else []).append)
-    return await model.ask("manager", "Choose.", "Who is next?", Choice, budget or Budget(Limits()), tools, call)
+    return await model.ask("manager", "Choose.", "Who is next?", Choice, budget or Budget(Limits()), tools, call, calls)
 
 
 # --- What works -------------------------------------------------------------------------------------------------------
@@ -84,6 +86,35 @@ async def test_functions_are_offered_called_and_recorded():
     assert found.agent == "reviewer"
     assert log[0].calls == (("geocode", '{"place":"Duomo"}', '{"name":"Duomo","lon":9.19}'),)
     assert "9.19" in json.dumps(fake.requests[1]["messages"])
+
+
+async def test_functions_may_be_coroutine_functions():
+    log: list[Exchange] = []
+    loops = []
+
+    async def find(name, given):
+        await asyncio.sleep(0)
+        loops.append(asyncio.get_running_loop())
+        if given["place"] == "nowhere":
+            raise ApiError("no such place")
+        return {"lon": 9.19}
+
+    answers = (calls("geocode", {"place": "nowhere"}), calls("geocode", {"place": "Duomo"}), calls("reply", GOOD))
+    async with endpoint(*answers) as fake:
+        assert (await asked(fake.base_url, tools=api(None), call=find, log=log)).agent == "reviewer"
+    assert loops == [asyncio.get_running_loop()] * 2
+    assert "no such place" in json.dumps(fake.requests[1]["messages"])
+    assert log[0].calls[1] == ("geocode", '{"place":"Duomo"}', '{"lon":9.19}')
+
+
+async def test_function_calls_are_one_at_a_time_unless_their_number_is_given():
+    async with endpoint(calls("geocode", {"place": "Duomo"})) as fake:
+        with pytest.raises(ModelFailure, match="limit of tokens or requests") as failure:
+            await asked(fake.base_url, Budget(Limits(tokens=10**6)), api(None), lambda name, given: {}, calls=20)
+        with pytest.raises(ModelFailure):
+            await asked(fake.base_url, tools=api(None), call=lambda name, given: {})
+    assert failure.value.kind == "budget" and len(fake.requests) == 21 + 12
+    assert [fake.requests[n]["parallel_tool_calls"] for n in (0, 20, 21, 32)] == [True, True, False, False]
 
 
 async def test_a_refused_call_tells_the_model_why():
