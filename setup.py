@@ -55,6 +55,7 @@ setup(
         "threadpoolctl>=3,<4",
         "aiocoap>=0.4.17,<0.5",
         "openai>=2,<4",
+        "opentelemetry-api>=1.28,<2",
         "pydantic-ai-slim[openai]>=2.60,<3",
         "pydantic-monty>=1.4,<2",
         "mininet==2.3.0.dev6",
@@ -68,11 +69,14 @@ setup(
     extras_require={
         # Used when they are there; `links doctor` says what they would add.
         "chronos": ["chronos-forecasting>=2.3,<3"],
+        "telemetry": ["opentelemetry-sdk>=1.28,<2", "opentelemetry-exporter-otlp-proto-http>=1.28,<2"],
         "scip": ["pyscipopt>=5,<7"],
         "test": [
             "chronos-forecasting>=2.3,<3",
             "grpcio-tools>=1.80,<2",
             "hypothesis>=6,<7",
+            "opentelemetry-exporter-otlp-proto-http>=1.28,<2",
+            "opentelemetry-sdk>=1.28,<2",
             "pytest>=8,<10",
             "pytest-asyncio>=1,<2",
             "pytest-timeout>=2,<3",
@@ -80,6 +84,7 @@ setup(
             "ruff>=0.12,<1",
             "tr3gpp>=0.2,<1",  # formulas of TR 38.901, a second source for the channel's tests
             "trustme>=1,<2",
+            "vcrpy>=9.4,<10",
         ],
     },
     entry_points={

@@ -19,7 +19,7 @@ def span(name: str, **attributes: str | int | float | bool) -> Iterator[trace.Sp
 
 
 def export(exporter: str) -> None:
-    """Send spans to "console" (standard error) or by "otlp" (gRPC or HTTP, set by the OTEL_EXPORTER_OTLP_* variables);
+    """Send spans to "console" (standard error) or by "otlp" (over HTTP, as the OTEL_EXPORTER_OTLP_* variables say);
     "none" sends nothing. Once per process. Raises ValueError, ImportError saying what to install."""
     if exporter not in EXPORTERS:
         raise ValueError(f"telemetry {exporter!r} is unknown; choose one of {', '.join(EXPORTERS)}")
@@ -36,6 +36,14 @@ def export(exporter: str) -> None:
     provider = TracerProvider(resource=Resource.create({"service.name": "links"}))
     provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
+
+
+def with_requests() -> None:
+    """Spans of requests to models too, with their tokens; what was said is in transcripts, not in spans."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.instrumented import InstrumentationSettings
+
+    Agent.instrument_all(InstrumentationSettings(include_content=False))
 
 
 def _console():

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from agents.planning import Planning
-from agents.telemetry import export
+from agents.telemetry import export, with_requests
 from controller.config import Config, ConfigError
 from twin.scenario import Scenario
 
@@ -64,6 +64,8 @@ def _team(config: Config):
     from agents.workflow import Rules, Team
 
     settings = config.agents
+    if settings.telemetry != "none":
+        with_requests()
     try:
         apis = load_apis(Path(settings.apis) if settings.apis else None)
     except ApiFileError as error:
