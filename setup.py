@@ -25,7 +25,7 @@ setup(
     ],
     include_package_data=True,
     package_data={
-        "agents": ["*.json", "*.yaml", "*.toml", "cards/*"],
+        "agents": ["*.json", "*.yaml", "*.toml", "cards/*/*.toml"],
         "evaluation": ["queries/*.yaml"],
         "predictor": ["checkpoints/*/*"],
         "proto": ["*.proto", "*.pyi"],

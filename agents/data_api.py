@@ -10,8 +10,9 @@ One file is one function and its card (``agents/apis``; an operator adds some by
 - the function raises ``ApiError`` for what a caller got wrong, and returns plain JSON data of bounded size.
 
 From that single source come the card's text for prompts, the JSON schema of the parameters, and the binding of
-positional and named arguments. Public: ``load_apis``, ``check_api_file``, ``call``, ``cards_text``, ``Api``,
-``Parameter``, ``plain``, and of ``agents.apis`` ``Context`` and ``ApiError``.
+positional and named arguments. Tools that have a state are methods with such docstrings: ``api_of`` makes their cards.
+Public: ``load_apis``, ``check_api_file``, ``api_of``, ``call``, ``call_async``, ``cards_text``, ``Api``, ``Parameter``,
+``plain``, and of ``agents.apis`` ``Context`` and ``ApiError``.
 """
 
 import ast
@@ -23,7 +24,9 @@ import keyword
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, time
 from difflib import get_close_matches
@@ -46,7 +49,9 @@ __all__ = [
     "ApiFileError",
     "Context",
     "Parameter",
+    "api_of",
     "call",
+    "call_async",
     "cards_text",
     "check_api_file",
     "load_apis",
@@ -99,7 +104,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Api:
-    """A function that agents may call, as its file describes it. ``function`` takes a Context and the parameters."""
+    """A function that agents may call, as its file describes it. ``function`` takes a Context, or what a method is
+    called on, and the parameters."""
 
     name: str
     description: str
@@ -169,6 +175,22 @@ def call(apis: Mapping[str, Api], context: Context, name: str, arguments: object
     Raises ApiError, for unknown functions, arguments that don't fit the schema, and what the function itself refuses;
     also when the function fails or its result is no JSON or larger than MAX_RESULT_CHARS.
     """
+    api, given = _bound(apis, name, arguments)
+    with _told(name):
+        result = api.function(context, **given)
+    return _plain_result(name, result)
+
+
+async def call_async(apis: Mapping[str, Api], context: object, name: str, arguments: object) -> object:
+    """As ``call``, for functions that are coroutine functions."""
+    api, given = _bound(apis, name, arguments)
+    with _told(name):
+        result = await api.function(context, **given)
+    return _plain_result(name, result)
+
+
+def _bound(apis: Mapping[str, Api], name: str, arguments: object) -> tuple[Api, dict]:
+    """The function and its arguments, checked. Raises ApiError."""
     api = apis.get(name) if isinstance(name, str) else None
     if api is None:
         close = get_close_matches(str(name)[:100], apis, n=1)
@@ -180,13 +202,21 @@ def call(apis: Mapping[str, Api], context: Context, name: str, arguments: object
         given = plain(arguments, MAX_ARGUMENT_CHARS)
     except ValueError as error:
         raise ApiError(f"{name}: the arguments can't be taken: {error}") from None
-    given = _fitted(api, given)
+    return api, _fitted(api, given)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Whatever a function raises becomes an ApiError with its name."""
     try:
-        result = api.function(context, **given)
+        yield
     except ApiError as error:
         raise ApiError(f"{name}: {error}") from None
     except Exception as error:
         raise ApiError(f"{name} failed inside, which is no fault of the call: {type(error).__name__}") from error
+
+
+def _plain_result(name: str, result: object) -> object:
     try:
         return plain(result, MAX_RESULT_CHARS)
     except ValueError as error:
@@ -337,6 +367,17 @@ def check_api_file(path: Path) -> list[str]:
     return _read(Path(path), {file.stem: file for file in _files(_bundled_directory())})[1]
 
 
+def api_of(method: Callable[..., object]) -> Api:
+    """The API of a method, plain or a coroutine function, from its signature and docstring; callers don't see ``self``.
+    Raises ApiFileError with all that is wrong with it."""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(method))).body
+    reader = _CardReader("self")
+    card = reader.card(node)
+    if reader.problems:
+        raise ApiFileError("\n".join(f"{method.__qualname__}: {problem}" for problem in reader.problems))
+    return replace(card, function=method)
+
+
 def _bundled_directory() -> Path:
     return Path(bundled.__file__).parent
 
@@ -352,44 +393,14 @@ def _read(path: Path, own: Mapping[str, Path]) -> tuple[Api | None, list[str]]:
     return (None if reader.problems else api), [f"{path}: {problem}" for problem in reader.problems]
 
 
-class _Reader:
-    """Reads one API file; collects what is wrong with it in ``problems``."""
+class _CardReader:
+    """Reads the card of a function whose first parameter is ``first``; collects what is wrong in ``problems``."""
 
-    def __init__(self, path: Path, own: Mapping[str, Path]) -> None:
-        self.path, self.problems = path, []
-        self._bundled = own.get(path.stem) is not None and own[path.stem].resolve() == path.resolve()
-        self._taken = own.keys() if not self._bundled else ()
+    def __init__(self, first: str) -> None:
+        self.first, self.problems = first, []
 
-    def read(self) -> Api | None:
-        self._check_name(self.path.stem)
-        try:
-            tree = ast.parse(self.path.read_text("utf-8"), str(self.path))
-        except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"it can't be read: {error}.")
-            return None
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            line = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-            self.problems.append(f"it is not Python{line}: {getattr(error, 'msg', error)}.")
-            return None
-        functions = [
-            node
-            for node in tree.body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
-        ]
-        if len(functions) != 1:
-            names = f" ({', '.join(node.name for node in functions)})" if functions else ""
-            self.problems.append(
-                f"it has {len(functions)} public functions{names}; there must be exactly one, and the names of helpers "
-                "begin with an underscore."
-            )
-            return None
-        (node,) = functions
-        if node.name != self.path.stem:
-            self.problems.append(f"its function is {node.name}; it must be called as the file, {self.path.stem}.")
-        if isinstance(node, ast.AsyncFunctionDef):
-            self.problems.append(f"{node.name} is an async def; it must be a plain def.")
-        if node.decorator_list:
-            self.problems.append(f"{node.name} has a decorator, which may change how it is called; remove it.")
+    def card(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> Api:
+        """The card, whose function is still missing; to be used only if there are no ``problems``."""
         sections = _sections(ast.get_docstring(node) or "")
         self._check_docstring(node, sections)
         card = Api(
@@ -403,18 +414,7 @@ class _Reader:
         )
         if not self.problems:
             self._check_example(card)
-        function = None if self.problems else self._import(node.name)
-        return None if function is None else replace(card, function=function)
-
-    def _check_name(self, name: str) -> None:
-        if not name.isidentifier() or keyword.iskeyword(name):
-            self.problems.append(f"{name!r} is no Python name; call the file as a function, such as parking_fees.py.")
-        elif name.startswith("_"):
-            self.problems.append(f"{name} begins with an underscore; public names don't.")
-        elif name in self._taken:
-            self.problems.append(f"the name {name} is taken by a bundled API; choose another.")
-        elif hasattr(builtins, name) or name in RESERVED:
-            self.problems.append(f"the name {name} has a meaning of its own in Python or in cards; choose another.")
+        return card
 
     def _parameters(self, node: ast.FunctionDef | ast.AsyncFunctionDef, texts: dict) -> tuple[Parameter, ...]:
         arguments, named = node.args, []
@@ -425,12 +425,12 @@ class _Reader:
         pairs = list(zip(positional, defaults, strict=True))
         pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
         first = positional[0] if positional else None
-        if first is None or first.arg != "context" or first.annotation is None or _source(first) != "Context":
-            self.problems.append(f"the first parameter of {node.name} must be context: Context.")
+        if first is None or ast.unparse(first).replace("'", "") != self.first:
+            self.problems.append(f"the first parameter of {node.name} must be {self.first}.")
         if arguments.posonlyargs or arguments.kwonlyargs:
             self.problems.append(f"{node.name} has '/' or '*' among its parameters; all are given by place or by name.")
         for argument, default in pairs:
-            if argument is first and argument.arg == "context":
+            if argument is first and argument.arg == self.first.partition(":")[0]:
                 continue
             name = argument.arg
             if name.startswith("_"):
@@ -492,6 +492,60 @@ class _Reader:
             self.problems.append(f"the example does not fit: {error}.")
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             self.problems.append(f"{wrong}, not {card.example[:60]!r}.")
+
+
+class _Reader(_CardReader):
+    """Reads one API file."""
+
+    def __init__(self, path: Path, own: Mapping[str, Path]) -> None:
+        super().__init__("context: Context")
+        self.path = path
+        self._bundled = own.get(path.stem) is not None and own[path.stem].resolve() == path.resolve()
+        self._taken = own.keys() if not self._bundled else ()
+
+    def read(self) -> Api | None:
+        self._check_name(self.path.stem)
+        try:
+            tree = ast.parse(self.path.read_text("utf-8"), str(self.path))
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"it can't be read: {error}.")
+            return None
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            line = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+            self.problems.append(f"it is not Python{line}: {getattr(error, 'msg', error)}.")
+            return None
+        functions = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
+        ]
+        if len(functions) != 1:
+            names = f" ({', '.join(node.name for node in functions)})" if functions else ""
+            self.problems.append(
+                f"it has {len(functions)} public functions{names}; there must be exactly one, and the names of helpers "
+                "begin with an underscore."
+            )
+            return None
+        (node,) = functions
+        if node.name != self.path.stem:
+            self.problems.append(f"its function is {node.name}; it must be called as the file, {self.path.stem}.")
+        if isinstance(node, ast.AsyncFunctionDef):
+            self.problems.append(f"{node.name} is an async def; it must be a plain def.")
+        if node.decorator_list:
+            self.problems.append(f"{node.name} has a decorator, which may change how it is called; remove it.")
+        card = self.card(node)
+        function = None if self.problems else self._import(node.name)
+        return None if function is None else replace(card, function=function)
+
+    def _check_name(self, name: str) -> None:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            self.problems.append(f"{name!r} is no Python name; call the file as a function, such as parking_fees.py.")
+        elif name.startswith("_"):
+            self.problems.append(f"{name} begins with an underscore; public names don't.")
+        elif name in self._taken:
+            self.problems.append(f"the name {name} is taken by a bundled API; choose another.")
+        elif hasattr(builtins, name) or name in RESERVED:
+            self.problems.append(f"the name {name} has a meaning of its own in Python or in cards; choose another.")
 
     def _import(self, name: str) -> Callable[..., object] | None:
         try:

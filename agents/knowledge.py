@@ -222,9 +222,24 @@ class Knowledge:
                 scores.add(other, CHOSEN, f"it is a cause of {title}, and the question {wants}")
 
 
-@cache
+class _WhenAsked(Knowledge):
+    """The bundled knowledge base, made when the first question is read: by then the configuration is, which tells of an
+    operator's sensor types."""
+
+    def __init__(self):
+        pass
+
+    def read(self, question: str) -> Reading:
+        return _bundled().read(question)
+
+
 def knowledge() -> Knowledge:
     """The bundled knowledge base."""
+    return _WhenAsked()
+
+
+@cache
+def _bundled() -> Knowledge:
     return Knowledge(sensor_cards(), tomllib.loads(files("agents").joinpath("knowledge.toml").read_text("utf-8")))
 
 
@@ -237,6 +252,11 @@ def _check(cards: dict[str, SensorCard], table: dict) -> None:
 
 
 def _cues(cards: dict[str, SensorCard], table: dict) -> Iterable[_Cue]:
+    """All cues. What is outside of what the bundled types measure names an operator's type that has a word of it, as
+    "noise pollution" does that with the word "noise*"; a veto only where the word is all of it."""
+    own = [card for card in cards.values() if sensor_types()[card.type].file]
+    named = [(card.type, phrase) for card in own for phrase in card.en + card.it if "~" not in phrase]
+    index = PhraseIndex(phrase for _, phrase in named)
     for card in cards.values():
         yield from (_Cue("type", card.type, phrase) for phrase in dict.fromkeys(card.en + card.it))
         yield from (_Cue("hint", card.type, phrase) for phrase in card.hints)
@@ -246,7 +266,13 @@ def _cues(cards: dict[str, SensorCard], table: dict) -> Iterable[_Cue]:
         yield from (_Cue("group", group["name"], phrase) for phrase in group["words"])
     for outside in table["outside"]:
         kind = "veto" if outside.get("veto", False) else "outside"
-        yield from (_Cue(kind, outside["reason"], phrase) for phrase in outside["words"])
+        for phrase in outside["words"]:
+            said = words(phrase)
+            found = [one for one in index.find(said) if kind == "outside" or one.size == len(said)]
+            types = {named[one.phrase][0] for one in found}
+            yield from (_Cue("type", type_id, phrase) for type_id in sorted(types))
+            if not types:
+                yield _Cue(kind, outside["reason"], phrase)
     for kind in ("likelihood", "cause", "exclude"):
         yield from (_Cue(kind, kind, phrase) for phrase in table["intent"][kind])
     for kind in ("blank", "injection"):

@@ -15,7 +15,7 @@ from agents.sandbox import SANDBOX_PYTHON
 from agents.turns import Role
 from twin.sensor_types import sensor_types
 
-TypeId = Literal[tuple(sensor_types())]
+TypeId = Literal[tuple(sensor_types())]  # imported after the configuration, which tells of an operator's types
 
 
 class _Reply(BaseModel):

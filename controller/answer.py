@@ -14,8 +14,6 @@ from twin.sensor_types import sensor_types
 HOUR_S = 3600
 # Fewer common hours say nothing about a correlation.
 HOURS_FOR_CORRELATION = 12
-# Sums of these mean something: amounts and counts per interval.
-ADDITIVE = frozenset({"precipitation", "outage", "accident", "road_traffic", "public_transport", "cellular_load"})
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,8 @@ def in_words(items: Sequence[PlanItem], rows: Sequence[Statistics], pairs: Seque
     for row in (row for row in rows if row.area == city):
         title, unit = row.type.replace("_", " ").replace(".", ", "), _unit(row)
         counted = f"{row.readings:,} readings of {row.sensors} sensor{'s' if row.sensors > 1 else ''}"
-        if row.type in ADDITIVE:
+        kind = sensor_types().get(row.type)
+        if kind and kind.additive:
             sentences.append(
                 f"{title}: {row.total / row.sensors:,.1f} {unit.partition('/')[0]} per sensor in total,"
                 f" largest {row.maximum:,.4g} ({counted})."

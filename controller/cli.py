@@ -16,7 +16,7 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 
-from controller import eval_cli, optimizer_cli, train_cli, transcript_cli
+from controller import cards_cli, eval_cli, optimizer_cli, train_cli, transcript_cli
 from controller.config import Config, ConfigError, load_config, reference
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     optimizer_cli.add_commands(commands, common)
     train_cli.add_commands(commands)
     eval_cli.add_commands(commands)
+    cards_cli.add_commands(commands)
     transcript_cli.add_commands(commands)
     doctor = add("doctor", _doctor, "What this machine has and lacks, and what to do about it.", [common])
     doctor.add_argument("--json", action="store_true", help="print one JSON document and nothing else")

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,6 +73,9 @@ class ScenarioConfig:
         choices=("emulated", "system"),
     )
     speed: float = _key(1.0, "Emulated seconds per second.", minimum=0.001, maximum=10_000.0)
+    sensor_types: str = _key(
+        "", "Directory with an operator's own sensor types, one card file each (docs/planning.md); empty: none."
+    )
 
 
 @dataclass(frozen=True)
@@ -256,8 +259,11 @@ class Config:
         return Path("/var/lib/links") if os.geteuid() == 0 else Path.home() / ".local/state/links"
 
 
-def load_config(path: str | Path | None = None, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read ``path`` (default: $LINKS_CONFIG, else no file), then the environment. Raises ConfigError."""
+def load_config(path: str | Path | None = None, environment: MutableMapping[str, str] = os.environ) -> Config:
+    """Read ``path`` (default: $LINKS_CONFIG, else no file), then the environment. Raises ConfigError.
+
+    An operator's sensor types are checked, and told to ``twin.sensor_types``, in this process and its children, by the
+    environment's LINKS_SCENARIO_SENSOR_TYPES."""
     path = path or environment.get("LINKS_CONFIG") or None
     document = {}
     if path:
@@ -282,7 +288,18 @@ def load_config(path: str | Path | None = None, environment: Mapping[str, str] =
     host, _, port = config.service.listen.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) < 65_536:
         raise ConfigError(f"service.listen: {config.service.listen!r} must be host:port, such as 127.0.0.1:50551")
+    if config.scenario.sensor_types:
+        _use_sensor_types(Path(config.scenario.sensor_types).absolute(), environment)
     return config
+
+
+def _use_sensor_types(directory: Path, environment: MutableMapping[str, str]) -> None:
+    from agents.cards import check_card_directory
+    from twin.sensor_types import VARIABLE
+
+    environment[VARIABLE] = str(directory)
+    if problems := check_card_directory(directory):
+        raise ConfigError("scenario.sensor_types: " + "\n  ".join(problems))
 
 
 def _section(kind: type, name: str, values: object, path: str, environment: Mapping[str, str]):

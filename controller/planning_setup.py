@@ -1,12 +1,20 @@
 """Data planning as the configuration wants it."""
 
 import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agents.planning import Planning
 from agents.telemetry import export, with_requests
+from agents.transcript import Transcript, new_file
 from controller.config import Config, ConfigError
 from twin.scenario import Scenario
+
+if TYPE_CHECKING:  # imports a model's SDK, which takes seconds and is of no use offline
+    from agents.model import Exchange, LanguageModel, Limits
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +38,28 @@ def make_planning(config: Config, scenario: Scenario) -> Planning:
     except ModelFailure as failure:
         log.error("questions are planned offline: %s", failure)
         return Planning(scenario, None, transcripts, str(failure))
+
+
+def make_stage_two(config: Config) -> "Callable[[], tuple[LanguageModel, Limits]] | None":
+    """What gives the model that manages a retrieval; None where the configuration wants the fixed order. It raises
+    ModelFailure where no model can be set up."""
+    if config.agents.stage_two != "llm":
+        return None
+    from agents.model import LanguageModel
+
+    settings, directory = model_settings(config), config.agents.transcripts
+    shared = cache(lambda: LanguageModel(settings))
+
+    def model() -> "tuple[LanguageModel, Limits]":
+        transcript = Transcript(new_file(Path(directory), "network") if directory else None, settings.key)
+        transcript.add("question", question="network management of one retrieval", now="", model=settings.model)
+        return shared().told(partial(_tell, transcript)), limits(config)
+
+    return model
+
+
+def _tell(transcript: Transcript, exchange: "Exchange") -> None:
+    transcript.add("exchange", **asdict(exchange))
 
 
 def model_settings(config: Config):

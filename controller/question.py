@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from agents import DataPlan
 from agents.areas import sensors_in
@@ -19,12 +21,11 @@ from controller.approvals import Approvals
 from controller.config import Config
 from controller.control_plane import ControlPlane, ControlPlaneError
 from controller.decisions import CellForecast, Decisions
-from controller.rrm import CellPlan, plan_cell, plan_mixed, predict_delays
+from controller.rrm import predict_delays
+from controller.stage_two import Management, in_order
 from controller.workers import Workers
-from optimizer.convertor import Grant
 from optimizer.decision import Decision, decide, decide_by_delay
 from optimizer.solve import Options
-from optimizer.zigbee import zigbee_delays
 from predictor import QUANTILES
 from proto import query_pb2
 from twin.path import Path
@@ -32,6 +33,9 @@ from twin.retrieval import Demand, FetchResult, Retriever, demands
 from twin.scenario import Scenario
 from twin.sensor_model import fields
 from twin.store import TwinStore
+
+if TYPE_CHECKING:  # imports a model's SDK, which takes seconds
+    from agents.model import LanguageModel, Limits
 
 log = logging.getLogger(__name__)
 # A Zigbee radio's own bit rate (IEEE 802.15.4, 2.4 GHz); the coordinator's shared medium is what limits.
@@ -70,7 +74,11 @@ class Stages:
 
 class Answerer:
     """Answers questions; several at a time, but one retrieval per cell at a time, first come first served, because the
-    RRM grants a cell's free resource blocks as a whole."""
+    RRM grants a cell's free resource blocks as a whole.
+
+    stage_two_model: asked with each retrieval for the model that manages it and what it may take of it; it may raise
+    ModelFailure. None: the fixed order, without a model.
+    """
 
     def __init__(
         self,
@@ -83,6 +91,7 @@ class Answerer:
         retriever: Retriever,
         on_stored: Callable[[str], None],
         planning: Planning,
+        stage_two_model: "Callable[[], tuple[LanguageModel, Limits]] | None" = None,
     ):
         self._config = config
         self._scenario = scenario
@@ -93,6 +102,7 @@ class Answerer:
         self._retriever = retriever
         self._on_stored = on_stored
         self._planning = planning
+        self._stage_two_model = stage_two_model
         self.approvals = Approvals(config.agents.human_s)
         self._cell_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -174,32 +184,61 @@ class Answerer:
         by_cell: dict[str, dict[str, Demand]] = defaultdict(dict)
         for demand in needed:
             by_cell[self._scenario.sensor[demand.sensor_id].cell][demand.sensor_id] = demand
-        by_cell = dict(sorted(by_cell.items()))
+        # A demand in which no reading is expected is still a request to be sent.
+        sizes = {cell: {s: max(d.bytes, 1) for s, d in by_cell[cell].items()} for cell in sorted(by_cell)}
+        mixed = self._config.decision.mixed
+        management = Management(
+            self._scenario, sizes, partial(self._predict, sizes, emit), self._workers, self._options(), mixed
+        )
+        if self._stage_two_model is not None:
+            with stages.stage("network management by the model"):
+                await self._manage(management, emit)
         with stages.stage("forecast and decision"):
-            # All cells are forecast: other cells' users are the interference of this one's.
-            forecasts, decisions = await self._decisions.decide([cell.id for cell in self._scenario.cells])
-            loads = {cell: forecast.decision_load for cell, forecast in forecasts.items()}
-            if self._config.decision.policy == "delay":
-                chosen = (self._by_delay(cell, by_cell[cell], forecasts[cell], loads) for cell in by_cell)
-                decisions = decisions | dict(zip(by_cell, await asyncio.gather(*chosen), strict=True))
-        tau = self._config.decision.tau
-        emit(query_pb2.AskEvent(forecasts=messages.forecasts(self._config, [forecasts[cell] for cell in by_cell])))
-        emit(query_pb2.AskEvent(decisions=messages.decisions({cell: decisions[cell] for cell in by_cell}, tau)))
-        sixg = [cell for cell in by_cell if decisions[cell].path is Path.SIXG]
+            await management.predict_load()
         with stages.stage("RRM"):
-            solved = await asyncio.gather(*(self._solve(by_cell[cell], loads) for cell in sixg))
+            await in_order(management)
         ways: dict[str, Way] = {}
-        for cell, result in zip(sixg, solved, strict=True):
-            emit(query_pb2.AskEvent(solution=messages.solution(cell, result)))
-            for sensor, grant in result.grants.items():
-                ways[sensor] = _sixg_way(by_cell[cell][sensor], cell, grant)
-        for cell, demand_of in by_cell.items():
-            rest = [d for d in demand_of.values() if d.sensor_id not in ways]
-            ways |= await asyncio.to_thread(_zigbee_ways, cell, rest)
+        for cell, plan in management.plans.items():
+            emit(query_pb2.AskEvent(solution=messages.solution(cell, plan)))
+            for sensor, grant in plan.grants.items():
+                ways[sensor] = Way(by_cell[cell][sensor], cell, Path.SIXG, grant.rate_bps, grant.delay_s)
+        for sensor, delay_s in management.zigbee_s.items():
+            cell = self._scenario.sensor[sensor].cell
+            ways[sensor] = Way(by_cell[cell][sensor], cell, Path.ZIGBEE, ZIGBEE_RADIO_BPS, delay_s)
         return ways
 
+    async def _manage(self, management: Management, emit: Emit) -> None:
+        """Let the model of stage two do what it can; what it leaves is done in the fixed order."""
+        from agents.model import ModelFailure
+        from controller.network_manager import by_model
+
+        def tell(text: str) -> None:
+            emit(messages.notice(text))
+
+        try:
+            model, limits = self._stage_two_model()
+        except ModelFailure as failure:
+            tell(f"no network management by a model ({failure.kind}): {failure}; it is done in the fixed order")
+            return
+        await by_model(management, model, limits, tell)
+
+    async def _predict(
+        self, sizes: Mapping[str, Mapping[str, int]], emit: Emit
+    ) -> tuple[dict[str, CellForecast], dict[str, Decision]]:
+        """Forecasts and decisions, told for the cells with demands (``sizes``: bytes by sensor by cell)."""
+        # All cells are forecast: other cells' users are the interference of this one's.
+        forecasts, decisions = await self._decisions.decide([cell.id for cell in self._scenario.cells])
+        if self._config.decision.policy == "delay":
+            loads = {cell: forecast.decision_load for cell, forecast in forecasts.items()}
+            chosen = (self._by_delay(cell, sizes[cell], forecasts[cell], loads) for cell in sizes)
+            decisions = decisions | dict(zip(sizes, await asyncio.gather(*chosen), strict=True))
+        tau = self._config.decision.tau
+        emit(query_pb2.AskEvent(forecasts=messages.forecasts(self._config, [forecasts[cell] for cell in sizes])))
+        emit(query_pb2.AskEvent(decisions=messages.decisions({cell: decisions[cell] for cell in sizes}, tau)))
+        return forecasts, decisions
+
     async def _by_delay(
-        self, cell: str, demand_of: Mapping[str, Demand], forecast: CellForecast, loads: Mapping[str, float]
+        self, cell: str, sizes: Mapping[str, int], forecast: CellForecast, loads: Mapping[str, float]
     ) -> Decision:
         """The decision of policy "delay"."""
         if forecast.quantiles is None:
@@ -208,7 +247,7 @@ class Answerer:
             predict_delays,
             self._scenario,
             cell,
-            _sizes(demand_of),
+            sizes,
             dict(loads),
             forecast.quantiles,
             QUANTILES,
@@ -221,10 +260,6 @@ class Answerer:
     def _options(self) -> Options:
         settings = self._config.optimizer
         return Options(mode=settings.mode, solver=settings.solver, time_limit_s=settings.time_limit_s, gap=settings.gap)
-
-    async def _solve(self, demand_of: Mapping[str, Demand], loads: Mapping[str, float]) -> CellPlan:
-        plan = plan_mixed if self._config.decision.mixed else plan_cell
-        return await self._workers.run(plan, self._scenario, _sizes(demand_of), dict(loads), self._options())
 
     async def _open(self, ways: Mapping[str, Way], emit: Emit, stages: Stages) -> None:
         """Routes first, confirmed by barrier, then grants; only then may data move."""
@@ -314,17 +349,3 @@ def wanted_intervals(data_plan: DataPlan, scenario: Scenario) -> list[tuple[str,
         for item in data_plan.items
         for sensor in sensors_in(scenario, item.type, item.area)
     ]
-
-
-def _sizes(demand_of: Mapping[str, Demand]) -> dict[str, int]:
-    """Bytes by sensor; a demand in which no reading is expected is still a request to be sent."""
-    return {sensor: max(demand.bytes, 1) for sensor, demand in demand_of.items()}
-
-
-def _sixg_way(demand: Demand, cell: str, grant: Grant) -> Way:
-    return Way(demand, cell, Path.SIXG, grant.rate_bps, grant.delay_s)
-
-
-def _zigbee_ways(cell: str, over_zigbee: list[Demand]) -> dict[str, Way]:
-    delays = zigbee_delays({demand.sensor_id: max(demand.bytes, 1) for demand in over_zigbee})
-    return {d.sensor_id: Way(d, cell, Path.ZIGBEE, ZIGBEE_RADIO_BPS, delays[d.sensor_id]) for d in over_zigbee}

@@ -24,7 +24,7 @@ from controller.decisions import Decisions, path_changes
 from controller.fine_tuning import FineTuning
 from controller.lockfile import lock
 from controller.network import NetworkServicer
-from controller.planning_setup import make_planning
+from controller.planning_setup import make_planning, make_stage_two
 from controller.query import QueryServicer
 from controller.question import Answerer
 from controller.subscriptions import Subscriptions
@@ -101,6 +101,7 @@ class Service:
                 retriever,
                 self._on_stored,
                 planning,
+                make_stage_two(config),
             )
             interceptors = [TokenInterceptor(config.service.token)] if config.service.token else []
             server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)

@@ -11,9 +11,9 @@ actions that help against given conflicts and that the operator allows, the firs
 6. MoreRbs         RBs that conventional users hold, those with the least interference first
 7. WaiveSinr       a lower sinr_min, only with a waiver
 
-Whoever chooses among them (``reflexion.reflect``, which takes the first, or a language model by way of tools) needs
-four calls, all pure: ``find_conflicts``, ``applicable``, ``apply`` and ``reflexion.try_setting``. ``as_json`` makes
-conflicts and actions plain JSON.
+Whoever chooses among them (``reflexion.reflect``, which takes the first, or a language model by way of tools) goes by
+``reflexion.Reflexion``, which needs four calls, all pure: ``find_conflicts``, ``applicable``, ``apply`` and
+``reflexion.try_setting``. ``as_json`` makes conflicts and actions plain JSON.
 """
 
 import dataclasses

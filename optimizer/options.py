@@ -69,6 +69,11 @@ class Options:
         """Slots of the longest frame allowed."""
         return 1 if self.mode == "literal" else self.longest_frame or self.frame or LONGEST
 
+    @property
+    def working_s(self) -> float:
+        """Seconds in which further steps may begin: the time limit but for the last step, which can't be cut short."""
+        return 0.95 * self.time_limit_s
+
 
 def _whole(name: str, value: int | None, least: int, unit: str) -> None:
     if value is not None and not (isinstance(value, int) and value >= least):

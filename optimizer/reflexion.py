@@ -1,7 +1,7 @@
 """Reflexion: solve, check the constraints one by one, and where they can't hold, say why and take the next action.
 
-The loop is deterministic: of the actions that help and are allowed (``optimizer.actions``) it takes the first. Every
-step is logged as plain JSON data with the certificate before it and after it (None: no solution yet):
+Of the actions that help and are allowed (``optimizer.actions``) ``reflect`` takes the first; with ``Reflexion`` others
+may choose. Every step is logged as plain JSON data with the certificate before it and after it (None: no solution yet):
 ``{"action": .., its parameters, "because": [texts], "before": .., "after": ..}``; a step "solve" or "check" also has
 the constraints "checked", each with its slack. A solution that fails the check has no certificate.
 """
@@ -31,7 +31,7 @@ from optimizer.instance import Instance, Solution
 from optimizer.options import Options
 from optimizer.parallel import capped
 
-_MOST_STEPS = 100
+_MOST_STEPS = 200  # solves, checks and actions
 
 Checker = Callable[[Instance, Solution], tuple[Finding, ...]]
 
@@ -76,6 +76,119 @@ def try_setting(
     return Trial(raw, solution, findings, conflicts)
 
 
+@dataclass(frozen=True)
+class _Log:
+    """The steps so far; ``after`` of the last ``untold`` is filled in by the next solve."""
+
+    steps: tuple[dict, ...] = ()
+    certificate: dict | None = None
+    untold: int = 0
+
+    def taken(self, action: Action) -> "_Log":
+        values = dataclasses.asdict(action)
+        because = values.pop("why")
+        step = {"action": action.kind, **values, "because": because, "before": self.certificate, "after": None}
+        steps = (*self.steps, json.loads(json.dumps(step, allow_nan=False)))
+        return replace(self, steps=steps, untold=self.untold + 1)
+
+    def tried(self, what: str, trial: Trial) -> "_Log":
+        believed = not any(isinstance(conflict, FailedCheck) for conflict in trial.conflicts)
+        names = ("objective_s", "lower_bound_s", "gap", "bound")
+        after = {name: getattr(trial.solution, name) for name in names} if believed else None
+        told = len(self.steps) - self.untold
+        step = {
+            "action": what,
+            "solver": trial.solution.solver,
+            "checked": [{"constraint": f.constraint, "holds": f.holds, "slack": f.slack} for f in trial.findings],
+            "before": self.certificate,
+            "after": after,
+        }
+        return _Log((*self.steps[:told], *({**one, "after": after} for one in self.steps[told:]), step), after)
+
+
+@dataclass(frozen=True, eq=False)
+class Reflexion:
+    """Reflexion one step at a time, for whoever chooses the actions: ``solve``, then ``take`` one of ``offers`` and
+    ``solve`` again, until there is a ``solution``. Plain data; each step gives a new one.
+
+    After ``solve``: findings and conflicts of the present setting, without findings where formulas alone show the
+    conflicts; either the solution, an infeasible one when nothing is left to do, or the actions that are applicable.
+    """
+
+    instance: Instance
+    options: Options
+    setting: Setting
+    warm: Solution | None = None
+    check: Checker = check
+    findings: tuple[Finding, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    offers: tuple[Action, ...] = ()
+    solution: Solution | None = None
+    trial: Trial | None = None  # the last solve's, and the setting in which its raw solution was found
+    solved: Setting | None = None
+    log: _Log = _Log()
+
+    @classmethod
+    def begin(
+        cls, instance: Instance, options: Options, warm: Solution | None = None, check: Checker = check
+    ) -> "Reflexion":
+        """Nothing changed and nothing solved yet."""
+        return cls(instance, options, first_setting(instance, options), warm, check)
+
+    def solve(self, seconds_left: Callable[[], float]) -> "Reflexion":
+        """Solve in the present setting, where no formula excludes it, and check. After the time limit no further solve
+        is begun, the first one excepted."""
+        instance, options = self.instance, self.options
+        now = replace(self.setting, frame=frame_of(changed_instance(instance, self.setting), self.setting, options))
+        if conflicts := find_conflicts(instance, now, options):
+            return self._judged(conflicts, ())
+        key = replace(now, max_delay_s=None, parallel_cap=None, data_checked=True)
+        again = self.trial is not None and key == self.solved
+        if self.trial is not None and not again and seconds_left() <= 0:
+            conflicts = (*self.trial.conflicts, TimeOut(options.time_limit_s))
+            return replace(self, conflicts=conflicts, findings=(), offers=(), solution=self._infeasible(conflicts))
+        known = self.trial.raw if self.trial else self.warm
+        raw = self.trial.raw if again else None
+        trial = try_setting(instance, now, options, seconds_left, known, raw, self.check)
+        log = self.log.tried("check" if again else "solve", trial)
+        tried = replace(self, trial=trial, solved=key, log=log)
+        if trial.conflicts:
+            return tried._judged(trial.conflicts, trial.findings)
+        solution = replace(trial.solution, reflexion=log.steps)
+        return replace(tried, conflicts=(), findings=trial.findings, offers=(), solution=solution)
+
+    def take(self, action: Action) -> "Reflexion":
+        """After an action out of ``offers``; ``solve`` comes next."""
+        return replace(self, setting=apply(action, self.setting), log=self.log.taken(action), offers=())
+
+    def _judged(self, conflicts: tuple[Conflict, ...], findings: tuple[Finding, ...]) -> "Reflexion":
+        offers = applicable(self.instance, self.setting, conflicts, self.options)
+        if not offers or len(self.log.steps) >= _MOST_STEPS:
+            solution = self._infeasible(conflicts)
+            return replace(self, conflicts=conflicts, findings=findings, offers=(), solution=solution)
+        return replace(self, conflicts=conflicts, findings=findings, offers=offers)
+
+    def _infeasible(self, conflicts: Sequence[Conflict]) -> Solution:
+        n, c, m = self.instance.shape
+        reasons = [text for conflict in conflicts for text in conflict.texts()]
+        return Solution(
+            schedule=np.full((c, 1, m), -1, np.int32),
+            power_w=np.zeros((c, 1, m)),
+            delay_s=np.full(n, np.nan),
+            to_zigbee=np.zeros(n, bool),
+            status="infeasible",
+            objective_s=None,
+            lower_bound_s=None,
+            gap=None,
+            bound="none",
+            solver="none",
+            seconds=0.0,
+            iterations=0,
+            reflexion=self.log.steps,
+            infeasible_because=tuple(dict.fromkeys(reasons)),
+        )
+
+
 def reflect(
     instance: Instance,
     options: Options,
@@ -83,85 +196,8 @@ def reflect(
     warm: Solution | None = None,
     check: Checker = check,
 ) -> Solution:
-    """The solution in the first setting in which all constraints hold, or an infeasible one with the reasons.
-
-    After the time limit no further solve is begun, the first one excepted.
-    """
-    setting, log = first_setting(instance, options), _Log()
-    trial, solved = None, None
-    for _ in range(_MOST_STEPS):
-        frame = frame_of(changed_instance(instance, setting), setting, options)
-        now = replace(setting, frame=frame)
-        conflicts = find_conflicts(instance, now, options)
-        if not conflicts:
-            key = replace(now, max_delay_s=None, parallel_cap=None, data_checked=True)
-            again = trial is not None and key == solved
-            if trial is not None and not again and seconds_left() <= 0:
-                return _infeasible(instance, (*trial.conflicts, TimeOut(options.time_limit_s)), log)
-            known = trial.raw if trial else warm
-            trial = try_setting(instance, now, options, seconds_left, known, trial.raw if again else None, check)
-            solved = key
-            log.tried("check" if again else "solve", trial)
-            conflicts = trial.conflicts
-            if not conflicts:
-                return replace(trial.solution, reflexion=tuple(log.steps))
-        action = next(iter(applicable(instance, setting, conflicts, options)), None)
-        if action is None:
-            break
-        log.taken(action)
-        setting = apply(action, setting)
-    return _infeasible(instance, conflicts, log)
-
-
-class _Log:
-    """The steps so far; ``after`` is filled in by the next solve."""
-
-    def __init__(self) -> None:
-        self.steps: list[dict] = []
-        self._certificate: dict | None = None
-        self._open: list[dict] = []
-
-    def taken(self, action: Action) -> None:
-        values = dataclasses.asdict(action)
-        because = values.pop("why")
-        step = {"action": action.kind, **values, "because": because, "before": self._certificate, "after": None}
-        self.steps.append(json.loads(json.dumps(step, allow_nan=False)))
-        self._open.append(self.steps[-1])
-
-    def tried(self, what: str, trial: Trial) -> None:
-        believed = not any(isinstance(conflict, FailedCheck) for conflict in trial.conflicts)
-        names = ("objective_s", "lower_bound_s", "gap", "bound")
-        after = {name: getattr(trial.solution, name) for name in names} if believed else None
-        self.steps.append(
-            {
-                "action": what,
-                "solver": trial.solution.solver,
-                "checked": [{"constraint": f.constraint, "holds": f.holds, "slack": f.slack} for f in trial.findings],
-                "before": self._certificate,
-                "after": after,
-            }
-        )
-        for step in self._open:
-            step["after"] = after
-        self._certificate, self._open = after, []
-
-
-def _infeasible(instance: Instance, conflicts: Sequence[Conflict], log: _Log) -> Solution:
-    n, c, m = instance.shape
-    reasons = [text for conflict in conflicts for text in conflict.texts()]
-    return Solution(
-        schedule=np.full((c, 1, m), -1, np.int32),
-        power_w=np.zeros((c, 1, m)),
-        delay_s=np.full(n, np.nan),
-        to_zigbee=np.zeros(n, bool),
-        status="infeasible",
-        objective_s=None,
-        lower_bound_s=None,
-        gap=None,
-        bound="none",
-        solver="none",
-        seconds=0.0,
-        iterations=0,
-        reflexion=tuple(log.steps),
-        infeasible_because=tuple(dict.fromkeys(reasons)),
-    )
+    """The solution in the first setting in which all constraints hold, or an infeasible one with the reasons."""
+    course = Reflexion.begin(instance, options, warm, check).solve(seconds_left)
+    while course.solution is None:
+        course = course.take(course.offers[0]).solve(seconds_left)
+    return course.solution

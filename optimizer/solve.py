@@ -25,7 +25,7 @@ def solve(instance: Instance, options: Options = DEFAULT, warm: Solution | None 
     began = time.monotonic()
 
     def seconds_left() -> float:
-        return 0.95 * options.time_limit_s - (time.monotonic() - began)  # the last step can't be cut short
+        return options.working_s - (time.monotonic() - began)
 
     solution = reflect(instance, options, seconds_left, warm, check)
     return replace(solution, seconds=time.monotonic() - began)

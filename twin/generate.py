@@ -13,7 +13,6 @@ from twin.milan_districts import PLACES, Place
 from twin.milan_grid import SIDE, square_at, square_centre
 from twin.noise import stream, uniform
 from twin.scenario import Cell, Coordinator, District, Radio, Scenario, Sensor, UserEquipment
-from twin.sensor_types import sensor_types
 
 DEFAULT_SEED = 14
 
@@ -81,7 +80,7 @@ def make_scenario(cells: int = 10, sensors: int = 120, seed: int = DEFAULT_SEED,
 
 def type_counts(sensors: int) -> dict[str, int]:
     """How many sensors of each type, in the proportions of the bundled scenario; at least 3 each from 60 sensors on."""
-    types = list(sensor_types())
+    types = list(_MIX)
     least = min(3, sensors // len(types))
     spare = sensors - least * len(types)
     weights = np.array([_MIX[type_id][0] for type_id in types], float) - min(count for count, _ in _MIX.values())

@@ -56,9 +56,12 @@ _STROLL = by_hour("24 18 12 8 7 9 14 22 34 46 56 62 60 54 56 62 68 70 68 60 48 4
 
 def fields(type_id: str) -> tuple[Field, ...]:
     """The values of one reading of a sensor type, in the order of the columns of Readings. Raises ValueError."""
-    if type_id not in _FIELDS:
-        raise ValueError(f"sensor type {type_id!r} does not exist; the types are {', '.join(_FIELDS)}")
-    return _FIELDS[type_id]
+    if type_id in _FIELDS:
+        return _FIELDS[type_id]
+    if type_id not in sensor_types():
+        raise ValueError(f"sensor type {type_id!r} does not exist; the types are {', '.join(sensor_types())}")
+    kind = sensor_types()[type_id]
+    return (Field("", "count" if kind.interval_s is None else kind.unit, kind.decimals),)
 
 
 def readings(scenario: Scenario, sensor: Sensor, start_s: int, end_s: int) -> Readings:
@@ -69,7 +72,7 @@ def readings(scenario: Scenario, sensor: Sensor, start_s: int, end_s: int) -> Re
     if interval_s is None:
         return _events(scenario, sensor, start_s, end_s)
     t_s = np.arange(-(-start_s // interval_s) * interval_s, end_s, interval_s, dtype=np.int64)
-    made = _MODELS[sensor.type](_Site(scenario, sensor, t_s))
+    made = _MODELS.get(sensor.type, _own)(_Site(scenario, sensor, t_s))
     values = made if isinstance(made, tuple) else (made,)
     rounded = [np.round(v, f.decimals) + 0.0 for v, f in zip(values, columns, strict=True)]  # + 0.0 turns -0.0 into 0.0
     return Readings(t_s, np.stack(rounded, axis=1))
@@ -222,6 +225,14 @@ def _public_transport(s: _Site) -> np.ndarray:
     return np.maximum(0, mean + np.sqrt(mean) * s.jitter("count"))
 
 
+def _own(s: _Site) -> np.ndarray:
+    """An operator's type: a mean, a daily swing and noise, as its file tells."""
+    how = sensor_types()[s.sensor.type].simulated
+    day = how.day_amplitude * np.cos(2 * np.pi * (s.local.hour - how.peak_hour) / 24)
+    noise = 0.6 * s.constant("site", -1, 1) + 0.8 * s.swing("slow", 3 * 3600) + 0.5 * s.jitter("noise")
+    return np.clip(how.mean + day + how.noise * noise, how.minimum, how.maximum)
+
+
 _MODELS: dict[str, Callable[[_Site], np.ndarray | tuple[np.ndarray, ...]]] = {
     "temperature": _temperature,
     "humidity": _humidity,
@@ -259,13 +270,18 @@ def _accident_rate(s: _Site) -> np.ndarray:
     return s.constant("junction", 0.3, 0.9) * s.traffic * (1 + wet_road + ice)
 
 
+def _own_rate(s: _Site) -> np.ndarray:
+    """Events per day of an operator's type."""
+    return np.full(len(s.t_s), sensor_types()[s.sensor.type].simulated.per_day)
+
+
 _RATES: dict[str, Callable[[_Site], np.ndarray]] = {"outage": _outage_rate, "accident": _accident_rate}
 
 
 def _events(scenario: Scenario, sensor: Sensor, start_s: int, end_s: int) -> Readings:
     """One reading with value 1 per event, at the second at which it happens."""
     slots = np.arange(start_s // _EVENT_SLOT_S, -(-end_s // _EVENT_SLOT_S), dtype=np.int64)
-    rate_per_day = _RATES[sensor.type](_Site(scenario, sensor, slots * _EVENT_SLOT_S))
+    rate_per_day = _RATES.get(sensor.type, _own_rate)(_Site(scenario, sensor, slots * _EVENT_SLOT_S))
     name = stream(scenario.seed, "events", sensor.id)
     happens = uniform(name, 2 * slots) < 1 - np.exp(-rate_per_day * _EVENT_SLOT_S / 86_400)
     t_s = slots * _EVENT_SLOT_S + np.floor(_EVENT_SLOT_S * uniform(name, 2 * slots + 1)).astype(np.int64)

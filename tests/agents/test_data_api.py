@@ -18,7 +18,9 @@ from agents.data_api import (
     ApiError,
     ApiFileError,
     Context,
+    api_of,
     call,
+    call_async,
     cards_text,
     check_api_file,
     load_apis,
@@ -450,6 +452,75 @@ def test_plain_copies_what_json_can_hold():
     copy = plain(rows, 100)
     copy[0]["x"] = 2
     assert rows == [{"x": 1}]
+
+
+# --- Methods ----------------------------------------------------------------------------------------------------------
+
+
+class Till:
+    """A state with tools."""
+
+    taken = 0.0
+
+    def take(self, amount: float, notes: list[str] | None = None) -> dict:
+        """Take money.
+
+        Args:
+            amount: in euros.
+            notes: what it is for.
+
+        Returns:
+            {"taken": in euros, of all calls}
+
+        Example:
+            take(2.5, ["parking"])
+        """
+        self.taken += amount
+        return {"taken": self.taken}
+
+    async def count(self) -> dict:
+        """Count the money.
+
+        Returns:
+            {"taken": in euros}
+
+        Example:
+            count()
+        """
+        if self.taken > 100:
+            raise ApiError("too much to be counted")
+        return {"taken": self.taken, "coins": {1, 2} if self.taken < 50 else object()}
+
+    def broken(self, amount, **more):
+        """Nobody knows."""
+
+
+async def test_methods_are_apis_bound_to_their_object():
+    apis, till = {"take": api_of(Till.take), "count": api_of(Till.count)}, Till()
+    assert apis["take"].signature == "take(amount: float, notes: list[str] | None = None) -> dict"
+    assert apis["take"].schema["required"] == ["amount"] and "amount: in euros." in apis["take"].text
+    assert call(apis, till, "take", {"amount": 2}) == {"taken": 2.0}
+    assert await call_async(apis, till, "count", {}) == {"taken": 2.0, "coins": [1, 2]}
+    for arguments, said in (({"coins": 1}, "has no parameter 'coins'"), ([], "must be one object")):
+        with pytest.raises(ApiError, match=said):
+            await call_async(apis, till, "count", arguments)
+    till.taken = 60.0
+    with pytest.raises(ApiError, match="the result can't be given: it has a object"):
+        await call_async(apis, till, "count", {})
+    till.taken = 101.0
+    with pytest.raises(ApiError, match="count: too much to be counted"):
+        await call_async(apis, till, "count", {})
+    till.taken = None
+    with pytest.raises(ApiError, match="failed inside, which is no fault of the call: TypeError"):
+        await call_async(apis, till, "count", {})
+
+
+def test_all_that_is_wrong_with_a_method_is_told():
+    with pytest.raises(ApiFileError) as error:
+        api_of(Till.broken)
+    assert all(line.startswith("Till.broken: ") for line in str(error.value).splitlines())
+    for part in ("**kwargs", "amount has no annotation", "amount is not documented", "'Returns:'", "'Example:'"):
+        assert part in str(error.value)
 
 
 # --- Operators' files -------------------------------------------------------------------------------------------------

@@ -72,6 +72,19 @@ async def test_an_endpoint_that_fails_costs_the_question_nothing(tmp_path):
         assert events[-1].result.statistics[0].type == "humidity"
 
 
+async def test_a_model_manages_the_retrieval_and_what_it_leaves_is_done_in_order(tmp_path):
+    """This one replies at once that all is done, which it is not."""
+    answers = by_role(
+        planner=[calls("reply", DRAFT)], **{"network manager": [calls("reply", {"done": True, "summary": "All done."})]}
+    )
+    settings = {"stage_two": "llm", "transcripts": str(tmp_path / "talk")}
+    async with endpoint(answers) as fake, running(tmp_path, config=config(fake.base_url, **settings)) as city:
+        events = await asked(city)
+        assert "left 2 cells to the fixed order" in of(events, "notice")[0].text
+        assert len(of(events, "solution")) == 2 and events[-1].result.statistics[0].type == "humidity"
+    assert {file.name.rpartition("-")[2] for file in (tmp_path / "talk").iterdir()} >= {"network.jsonl"}
+
+
 async def test_approval_over_grpc_with_advice_and_then_consent(tmp_path):
     texts = []
 

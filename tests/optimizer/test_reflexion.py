@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from optimizer.check import check
 from optimizer.instance import load_solution, save_solution, summary
 from optimizer.make_instance import make_instance
 from optimizer.parallel import capped
-from optimizer.reflexion import reflect, try_setting
+from optimizer.reflexion import Reflexion, reflect, try_setting
 from optimizer.solve import Options, solve
 
 B = 180e3  # Hz, of small_rrm's RBs
@@ -273,6 +274,32 @@ def test_conflicts_and_actions_are_plain_json():
 
 
 # --- The loop ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        LITERAL,
+        Options(frame=2, longest_frame=20, max_delay_s=0.5),
+        Options(frame=4, max_delay_s=0.5, longest_delay_s=2.0, parallel_cap=2),
+        Options(frame=4, max_delay_s=1e-3, admission=False, longest_delay_s=1e-3),
+    ],
+)
+def test_step_by_step_is_the_same_as_at_once(options):
+    for seed in range(6):
+        instance = rrm.random_instance(seed, 5, 3)
+        at_once = reflect(instance, options, lambda: 10.0)
+        course = Reflexion.begin(instance, options).solve(lambda: 10.0)
+        while course.solution is None:
+            assert course.conflicts and course.offers[0] in applicable(
+                instance, course.setting, course.conflicts, options
+            )
+            before = course
+            course = pickle.loads(pickle.dumps(course)).take(course.offers[0]).solve(lambda: 10.0)
+            assert before.solution is None and len(before.log.steps) < len(course.log.steps)
+        assert course.solution.reflexion == at_once.reflexion
+        assert summary(replace(course.solution, seconds=0.0)) == summary(replace(at_once, seconds=0.0))
+        np.testing.assert_array_equal(course.solution.schedule, at_once.schedule)
 
 
 def test_a_larger_delay_needs_no_new_solve(monkeypatch):

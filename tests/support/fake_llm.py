@@ -102,7 +102,7 @@ def by_role(**answers: list[Answer]) -> Answer:
 
     async def answer(writer: asyncio.StreamWriter, request: dict) -> None:
         said = json.dumps(request["messages"])
-        role = next(name for name in answers if f"You are the {name.capitalize()}" in said)
+        role = next(name for name in answers if f"You are the {name.title()}" in said)
         number = asked.get(role, 0)
         asked[role] = number + 1
         await answers[role][min(number, len(answers[role]) - 1)](writer, request)
