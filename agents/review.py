@@ -216,7 +216,9 @@ def _window(time: str, opinion: Opinion, context: Context) -> tuple[Window, str]
     """The window of a need's words, and what is wrong with them; without words, or with wrong ones, the question's."""
     if not time.strip():
         return opinion.window, ""
+    read = read_time(time, context.local_now)
+    if (read.start, read.end) == (opinion.window.start, opinion.window.end):
+        return opinion.window, ""
     if fold(time.strip()) not in fold(opinion.reading.asked):
         return opinion.window, f"time {time!r} is not in the question; use its own words, or leave it empty"
-    read = read_time(time, context.local_now)
     return (opinion.window, "") if read.kind == "default" else (read, "")

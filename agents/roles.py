@@ -19,7 +19,8 @@ TypeId = Literal[tuple(sensor_types())]  # imported after the configuration, whi
 
 
 class _Reply(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    # Nothing more is asked for, but small models that add a key are understood all the same.
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": False})
 
 
 class Need(_Reply):

@@ -353,7 +353,9 @@ class Conversation:
         why = {one.type: one.why for one in opinion.reading.evidence}
         lines = ["Read by rules, which may err:"]
         lines += [f"- place: {', '.join(map(describe, opinion.places.areas)) or 'none in this city'}"]
-        lines += [f"- time: {said(opinion.window)}"]
+        start, end = (f"{at:%Y-%m-%d %H:%M}" for at in (opinion.window.start, opinion.window.end))
+        words = f'"{opinion.window.words}"' if opinion.window.words else "none is said"
+        lines += [f"- time: {words}; the data needed are from {start} to {end}"]
         for type_id, sure in sorted(opinion.support.items(), key=lambda pair: -pair[1]):
             if sure > UNHEARD:
                 word = "needed" if sure >= SURE else "perhaps"
