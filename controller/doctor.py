@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from controller.config import Config
+from controller.config import AgentsConfig, Config
 from mininet_topos import capabilities
 from predictor.registry import BUNDLED
 from twin.scenario import ScenarioError, load_scenario
@@ -48,7 +48,7 @@ def examine(config: Config) -> list[Finding]:
         lambda: _port("OpenFlow port", f"127.0.0.1:{config.openflow.listen_port}", "openflow.listen_port"),
         _gurobi,
         _highs,
-        _language_model,
+        lambda: _language_model(config.agents),
         _timesfm,
     ]
     return [finding for check in checks for finding in check()]
@@ -155,26 +155,30 @@ def _highs() -> list[Finding]:
     ]
 
 
-def _language_model() -> list[Finding]:
-    url = os.environ.get("OPENAI_BASE_URL", "")
-    key = os.environ.get("OPENAI_API_KEY", "")
+def _language_model(settings: AgentsConfig) -> list[Finding]:
+    """Whether the configured endpoint answers and knows the model; a warning too where none is asked for."""
+    url = (settings.base_url or os.environ.get("OPENAI_BASE_URL", "")).rstrip("/")
+    key = settings.api_key or os.environ.get("OPENAI_API_KEY", "")
+    wanted = settings.planner == "llm" or settings.stage_two == "llm"
+    offline = "questions are planned offline"
     if not url and not key:
-        advice = "the offline planner answers; OPENAI_BASE_URL and OPENAI_API_KEY name an endpoint"
+        advice = f"{offline}; [agents] base_url, or OPENAI_API_KEY, names an endpoint (docs/agents.md)"
         return [Finding("language model", False, False, "no endpoint configured", advice)]
-    url = (url or "https://api.openai.com/v1").rstrip("/")
+    url = url or "https://api.openai.com/v1"
     request = urllib.request.Request(f"{url}/models", headers={"Authorization": f"Bearer {key}"})
     try:
         with urllib.request.urlopen(request, timeout=ENDPOINT_TIMEOUT_S) as reply:
             models = [str(row.get("id")) for row in json.load(reply)["data"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        advice = "the offline planner answers; check OPENAI_BASE_URL and OPENAI_API_KEY"
-        return [Finding("language model", False, False, f"{url}: {error}", advice)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [
+            Finding("language model", False, False, f"{url}: {error}", f"{offline}; check the endpoint and its key")
+        ]
     found = f"{url}: {', '.join(models[:3])}{' …' if len(models) > 3 else ''}"
-    return [
-        Finding(
-            "language model", True, False, found, "the planner of this version works offline and does not use it yet"
-        )
-    ]
+    if not wanted:
+        return [Finding("language model", True, False, found, f'{offline}; [agents] planner = "llm" makes use of it')]
+    good = settings.model in models
+    advice = "" if good else f"{offline}; it has no model {settings.model}: set [agents] model to one of its own"
+    return [Finding("language model", good, False, found, advice)]
 
 
 def _timesfm() -> list[Finding]:
