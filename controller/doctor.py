@@ -170,9 +170,7 @@ def _language_model(settings: AgentsConfig) -> list[Finding]:
         with urllib.request.urlopen(request, timeout=ENDPOINT_TIMEOUT_S) as reply:
             models = [str(row.get("id")) for row in json.load(reply)["data"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return [
-            Finding("language model", False, False, f"{url}: {error}", f"{offline}; check the endpoint and its key")
-        ]
+        return [Finding("language model", False, False, f"{url}: {error}", f"{offline}; check the endpoint and key")]
     found = f"{url}: {', '.join(models[:3])}{' …' if len(models) > 3 else ''}"
     if not wanted:
         return [Finding("language model", True, False, found, f'{offline}; [agents] planner = "llm" makes use of it')]
