@@ -235,8 +235,9 @@ class Conversation:
         return self._reject(objections, verdict.reflection)
 
     def _check(self) -> Reviewed:
-        rules = self.team.rules
-        return checks.review(self._draft, self.opinion, self.context, rules.second_opinion, rules.most_bytes)
+        # A person's advice counts for more than the offline planner's opinion.
+        second = SecondOpinion.ADVISORY if self._advice else self.team.rules.second_opinion
+        return checks.review(self._draft, self.opinion, self.context, second, self.team.rules.most_bytes)
 
     def _reject(self, findings: list[Finding], reflection: str = "") -> str:
         """Send the draft back; or mend it, when it was sent back often enough or is the same as before."""

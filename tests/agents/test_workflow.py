@@ -307,6 +307,18 @@ async def test_a_person_is_asked_at_the_end_and_advice_goes_back_to_the_planner(
     assert spoken(turns) == ["planner", "reviewer"] * 2 and plan.planner == "llm"
 
 
+async def test_a_persons_advice_counts_for_more_than_the_second_opinion(planned):
+    said = iter([Say(advice="take humidity too"), Say(), Say(), Say()])
+
+    async def person(turn: Turn) -> Say:
+        return next(said)
+
+    both = draft("precipitation", "humidity")
+    answers = by_role(planner=[draft("precipitation"), both], reviewer=[verdict()])
+    plan, _, _ = await planned(RAIN, answers, human=Human.TERMINATE, ask_person=person)
+    assert types(plan) == {"precipitation", "humidity"}
+
+
 async def test_a_person_is_asked_after_every_turn(planned):
     asked: list[str] = []
 
