@@ -8,6 +8,7 @@ that it took count again. So a run that was cut off goes on where it stopped, an
 import asyncio
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,19 +32,21 @@ from agents.workflow import Rules, Team
 from twin.scenario import Scenario
 from twin.sensor_types import sensor_types
 
-Planner = Callable[[str, datetime, Scenario], DataPlan]
+Planner = Callable[[str, datetime, Scenario], DataPlan]  # or one of the classes below, which also plan many at a time
 NAMES = ("offline", "llm", "naive")
 NO_LIMITS = Limits(tokens=1_000_000, seconds=3_600.0)  # a slow machine is no fault of the planner
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which model is asked, and how. ``cache``: the file of requests that were made; None: every request is made."""
+    """Which model is asked, and how. ``cache``: the file of requests that were made; None: every request is made.
+    ``parallel``: questions at a time; servers that batch do more so, but each question's seconds grow."""
 
     settings: ModelSettings
     max_steps: int = 15
     second_opinion: SecondOpinion = SecondOpinion.BINDING
     cache: Path | None = None
+    parallel: int = 1
 
 
 class Recorded(LanguageModel):
@@ -79,12 +82,45 @@ class Recorded(LanguageModel):
         return answer
 
 
-class _Running:
+class _Running(ABC):
     """A planner that needs an event loop of its own; ``close`` it."""
 
     def __init__(self, asked: Asked):
         self._asked = asked
         self._runner = asyncio.Runner()
+
+    def __call__(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
+        return self.many([question], now, scenario)[0]
+
+    def many(
+        self,
+        questions: list[str],
+        now: datetime,
+        scenario: Scenario,
+        on_plan: Callable[[], None] = lambda: None,
+    ) -> list[DataPlan]:
+        """The plans of questions, ``asked.parallel`` at a time. Raises ModelFailure."""
+        turns = asyncio.Semaphore(self._asked.parallel)
+
+        async def one(question: str) -> DataPlan:
+            async with turns:
+                plan = await self._plan(question, now, scenario)
+            on_plan()
+            return plan
+
+        async def all_of_them() -> list[DataPlan]:
+            tasks = [asyncio.ensure_future(one(question)) for question in questions]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+        return self._runner.run(all_of_them())
+
+    @abstractmethod
+    async def _plan(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
+        """The plan of one question."""
 
     def _model(self) -> LanguageModel:
         settings, cache = self._asked.settings, self._asked.cache
@@ -99,22 +135,18 @@ class Agents(_Running):
 
     def __init__(self, asked: Asked):
         super().__init__(asked)
-        self._planning: Planning | None = None
-
-    def __call__(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
-        return self._runner.run(self._plan(question, now, scenario))
+        self._team: Team | None = None
 
     async def _plan(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
-        if self._planning is None:
+        if self._team is None:
             apis = load_apis()
             rules = Rules(replace(NO_LIMITS, steps=self._asked.max_steps), self._asked.second_opinion)
-            self._planning = Planning(scenario, Team(self._model(), apis, Sandbox(apis, workers=1), Memory(), rules))
-        self._planning.team = replace(self._planning.team, memory=Memory())
-        return await self._planning.plan(question, now)
+            self._team = Team(self._model(), apis, Sandbox(apis, workers=1), Memory(), rules)
+        return await Planning(scenario, replace(self._team, memory=Memory())).plan(question, now)
 
     def close(self) -> None:
-        if self._planning is not None:
-            self._runner.run(self._planning.close())
+        if self._team is not None:
+            self._runner.run(self._team.sandbox.close())
         super().close()
 
 
@@ -134,9 +166,6 @@ class Naive(_Running):
     def __init__(self, asked: Asked):
         super().__init__(replace(asked, settings=replace(asked.settings, retries=0)))
         self._asking: LanguageModel | None = None
-
-    def __call__(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
-        return self._runner.run(self._plan(question, now, scenario))
 
     async def _plan(self, question: str, now: datetime, scenario: Scenario) -> DataPlan:
         self._asking = self._asking or self._model()

@@ -7,13 +7,13 @@ A query file is YAML: ``now`` and ``queries``, each with ``id``, ``q``, ``requir
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
 
 import yaml
 
@@ -111,20 +111,27 @@ def evaluate(
     if isinstance(planner, str) and planner != "offline":
         raise ValueError(f"planner {planner!r} is not available by name; give offline or a function")
     run = plan_offline if isinstance(planner, str) else planner
-    rows, plans = [], []
-    for query in queries:
-        started = perf_counter()
-        plan = run(query.q, now, scenario)
-        plans.append(plan)
-        # A plan's own seconds count where replies of a model come from a record.
-        rows.append(_score(query, plan, scenario, max(perf_counter() - started, plan.seconds)))
-        on_query(len(rows), len(queries))
+    plans = _plans(run, [query.q for query in queries], now, scenario, on_query)
+    rows = [_score(query, plan, scenario) for query, plan in zip(queries, plans, strict=True)]
     return {
         "planner": planner if isinstance(planner, str) else plans[0].planner if plans else "",
         "model": next((plan.model for plan in plans if plan.model), ""),
         "queries": rows,
         **summary(queries, rows),
     }
+
+
+def _plans(
+    run: Planner, questions: list[str], now: datetime, scenario: Scenario, on_query: Callable[[int, int], None]
+) -> list[DataPlan]:
+    done = itertools.count(1)
+    if hasattr(run, "many"):
+        return run.many(questions, now, scenario, lambda: on_query(next(done), len(questions)))
+    plans = []
+    for question in questions:
+        plans.append(run(question, now, scenario))
+        on_query(next(done), len(questions))
+    return plans
 
 
 def summary(queries: list[Query], rows: list[dict]) -> dict:
@@ -172,7 +179,7 @@ def evaluate_rival(
     return document
 
 
-def _score(query: Query, plan: DataPlan, scenario: Scenario, seconds: float) -> dict:
+def _score(query: Query, plan: DataPlan, scenario: Scenario) -> dict:
     types = list(dict.fromkeys(item.type for item in plan.items))
     span = hull(plan.items)
     row = {
@@ -191,7 +198,7 @@ def _score(query: Query, plan: DataPlan, scenario: Scenario, seconds: float) -> 
     else:
         f1, iou, over = abstention_score(types), None, None
         exact = f1 == 1.0
-    cost = {"steps": plan.steps, "tokens": plan.tokens, "seconds": seconds}
+    cost = {"steps": plan.steps, "tokens": plan.tokens, "seconds": plan.seconds}
     return {**row, "f1": f1, "window_iou": iou, "exact": exact, "over_selected_bytes": over, **cost}
 
 
@@ -271,8 +278,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=1, metavar="K", help="runs, seeds 1 to K (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document and nothing else")
     options = parser.parse_args(argv)
-    if options.seeds < 1 or options.max_steps < 1:
-        parser.error("--seeds and --max-steps must be at least 1")
+    if min(options.seeds, options.max_steps, options.parallel) < 1:
+        parser.error("--seeds, --max-steps and --parallel must be at least 1")
     try:
         asked = None if options.planner == "offline" else asked_of(options, options.temperature, options.max_steps)
         rival = Rival(options.planner, options.model if asked else "", asked)
@@ -293,6 +300,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--second-opinion", default="binding", choices=[*SecondOpinion], help="as agents.second_opinion"
     )
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep the model's replies here, and use those there")
+    parser.add_argument(
+        "--parallel", type=int, default=1, metavar="N", help="questions at a time (default %(default)s)"
+    )
 
 
 def asked_of(options: argparse.Namespace, temperature: float, max_steps: int) -> Asked:
@@ -300,7 +310,7 @@ def asked_of(options: argparse.Namespace, temperature: float, max_steps: int) ->
     settings = ModelSettings(
         options.model, temperature, options.base_url, output=options.output, request_s=1_800.0, seed=1
     )
-    return Asked(settings, max_steps, SecondOpinion(options.second_opinion), options.cache)
+    return Asked(settings, max_steps, SecondOpinion(options.second_opinion), options.cache, options.parallel)
 
 
 def progress(name: str) -> Callable[[int, int], None]:

@@ -84,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", default=[], help="ask only these models, by name")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="K", help="runs per figure (default %(default)s)")
     parser.add_argument("--cache", type=Path, metavar="FILE", help="keep the models' replies here, and use those there")
+    parser.add_argument(
+        "--parallel", type=int, default=1, metavar="N", help="questions at a time (default %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="(default %(default)s)")
 
 
@@ -105,7 +108,7 @@ def run(
     options: argparse.Namespace, planner: str, model: ModelRow | None, temperature: float = 0.1, steps: int = 15
 ) -> dict | str:
     """The document of one planner over all seeds; or why the model failed."""
-    asked = Asked(model.settings(temperature), steps, cache=options.cache) if model else None
+    asked = Asked(model.settings(temperature), steps, cache=options.cache, parallel=options.parallel) if model else None
     rival = Rival(planner, model.name if model else "", asked)
     label = planner if model is None else f"{planner} {model.name} T={temperature} steps={steps}"
     try:
