@@ -187,6 +187,8 @@ def _ask(options: argparse.Namespace) -> int:
             kind = event.WhichOneof("event")
             progress.show(event)
             if kind == "approval":
+                if options.json:  # which keeps the progress quiet
+                    print(event.approval.turn.text, file=sys.stderr)
                 stub.Approve(_approve(event.approval), metadata=link.metadata)
                 continue
             _collect(document, kind, _as_dict(getattr(event, kind)))
