@@ -22,9 +22,7 @@ from twin.sensor_types import bundled_types, sensor_types
 _KNOWLEDGE = knowledge()
 # From how likely a question can be answered it is planned, if there is a type that it needs at least so likely.
 ANSWERABLE, LEAST = 0.5, 0.15
-_INSISTED = 0.6  # types as likely as this are chosen in any case
-_DOUBTED = 0.03  # types named by words are chosen from here on
-_HARDLY = 0.15  # a question that names a type is planned from here on
+_INSISTED = 0.8  # types as likely as this are chosen in any case
 # How sure words alone make a type: one that is named or that a phenomenon needs, one only hinted at, and others.
 _SURE, _HINTED, _UNHEARD = 0.95, 0.5, 0.02
 
@@ -79,20 +77,15 @@ def judged(reading: Reading, by: Classifier | None = None) -> tuple[Reading, dic
     if any(one.type not in bundled_types() for one in reading.evidence):
         return reading, by_words
     judgement = (by or classifier()).judge(reading)
+    inferred = [one.type for one in reading.evidence if one.inferred]
     needed = {t: 0.0 if t in reading.excluded else min(p, judgement.answerable) for t, p in judgement.types.items()}
-    support = by_words | needed
+    support = by_words | needed | {type_id: max(needed[type_id], _HINTED) for type_id in inferred}
     if not any(letter.isalnum() for letter in reading.honest):
         return replace(reading, evidence=(), reason=reading.reason or _UNLIKE), dict.fromkeys(support, 0.0)
-    named = {one.type for one in reading.evidence if one.score >= CHOSEN}
-    support = support | {type_id: max(support[type_id], _SURE) for type_id in named if support[type_id] >= _DOUBTED}
-    if judgement.answerable < (_HARDLY if named else ANSWERABLE) or max(support.values()) < LEAST:
+    if judgement.answerable < ANSWERABLE or max(needed.values()) < LEAST:
         support = {type_id: min(sure, judgement.answerable) for type_id, sure in support.items()}
         return replace(reading, evidence=(), reason=reading.reason or _UNLIKE), support
-    likely = {type_id for type_id, p in needed.items() if p >= _INSISTED}
-    if named:
-        chosen = {type_id for type_id in named if support[type_id] >= _DOUBTED} | likely or named
-    else:
-        chosen = {*best_set(needed), *likely}
+    chosen = {*best_set(needed), *inferred, *(type_id for type_id, p in needed.items() if p >= _INSISTED)}
     evidence = tuple(_evidence(type_id, reading, judgement) for type_id in bundled_types() if type_id in chosen)
     # A question all of whose sentences were taken to be about something else is read as it stands.
     asked = reading.asked if reading.asked.strip() else reading.honest
