@@ -255,7 +255,8 @@ def _endpoint(settings: ModelSettings) -> Model:
     client = AsyncOpenAI(base_url=base_url or None, api_key=key or "none", max_retries=0, timeout=settings.request_s)
     own = OpenAIProvider(openai_client=client)
     provider = OpenAICompatibleProvider("openai-compatible", openai_client=client) if base_url else own
-    return OpenAIChatModel(settings.model, provider=provider)
+    # Whether an endpoint enforces schemas is for the configuration to say, not for a guess by the model's name.
+    return OpenAIChatModel(settings.model, provider=provider, profile={"supports_json_schema_output": True})
 
 
 def _output(mode: str, reply: type[BaseModel]):

@@ -62,6 +62,14 @@ async def test_a_typed_reply_in_every_output_mode(mode):
     assert json.loads(exchange.reply) == GOOD
 
 
+@pytest.mark.parametrize("name", ["meta-llama/Llama-3.1-8B-Instruct", "Qwen/Qwen2-7B-Instruct", "mistral"])
+async def test_any_model_may_be_asked_by_schema(name):
+    async with endpoint(says(json.dumps(GOOD))) as fake:
+        model = LanguageModel(replace(settings(fake.base_url, output="native"), model=name))
+        assert await model.ask("manager", "Choose.", "Who?", Choice, Budget(Limits())) == Choice(**GOOD)
+    assert fake.requests[0]["response_format"]["type"] == "json_schema"
+
+
 async def test_an_invalid_reply_is_corrected_and_every_token_counted():
     budget = Budget(Limits())
     async with endpoint(calls("reply", {"agent": "pope", "why": ""}), calls("reply", GOOD)) as fake:
