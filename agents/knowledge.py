@@ -26,11 +26,25 @@ CHOSEN, HINTED = 1.0, 0.5
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why a type is chosen. ``score`` adds up what speaks for it."""
+    """Why a type is chosen. ``score`` adds up what speaks for it; ``inferred``: only as cause or exposure of others."""
 
     type: str
     score: float
     why: str
+    inferred: bool = False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A cue that stands in the question. ``kind``: as of ``_Cue``, a topic that steps back being "weak"; ``types``:
+    those that it speaks for; ``usual``: of a group, those meant where it bears on nothing named; ``words``: how many
+    its phrase has; ``vetoed``: whether its sentence is about what no sensor tells."""
+
+    kind: str
+    types: tuple[str, ...]
+    usual: tuple[str, ...]
+    words: int
+    vetoed: bool
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,7 @@ class Reading:
 
     ``asked`` is the question in NFC form with blanks for what was left out: orders to the planner instead of a question
     (listed in ``ignored``), and sentences about what no sensor tells. ``excluded``: types named as not wanted.
+    ``honest`` has blanks for orders only, and ``heard`` is what the words of that say.
     """
 
     evidence: tuple[Evidence, ...]
@@ -46,12 +61,14 @@ class Reading:
     asked: str
     excluded: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    honest: str = ""
+    heard: tuple[Heard, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Cue:
-    """A phrase and what it means. ``kind``: type, hint, topic, group, veto, outside, blank, likelihood, cause, exclude
-    or injection; ``of``: the type, the topic's or group's name, or the reason."""
+    """A phrase and what it means. ``kind``: type, hint, topic, group, veto, outside, blank, likelihood, cause, exclude,
+    exclude_before or injection; ``of``: the type, the topic's or group's name, or the reason."""
 
     kind: str
     of: str
@@ -118,12 +135,24 @@ class Knowledge:
                 kept = [word for i, word in enumerate(every_word) if i not in orders]
                 hits = self._hits(kept)
         vetoes = {kept[hit.at[0]].sentence: hit.cue.of for hit in hits if hit.cue.kind == "veto"}
+        heard = tuple(self._heard(hit, kept[hit.at[0]].sentence in vetoes) for hit in hits)
         hits = [hit for hit in hits if kept[hit.at[0]].sentence not in vetoes]
         hits, excluded = _without_excluded(hits, kept, text)
         evidence = self._evidence(hits, set(excluded))
         asked = _only(text, [word for word in kept if word.sentence not in vetoes])
         reason = "" if evidence else _why_nothing(every_word, vetoes, hits, excluded, ignored)
-        return Reading(evidence, reason, asked, excluded, ignored)
+        return Reading(evidence, reason, asked, excluded, ignored, _only(text, kept), heard)
+
+    def _heard(self, hit: _Hit, vetoed: bool) -> Heard:
+        kind, types, usual = hit.cue.kind, (), ()
+        if kind in ("type", "hint"):
+            types = (hit.cue.of,)
+        elif kind == "topic":
+            types = tuple(self.topics[hit.cue.of]["needs"])
+            kind = "weak" if self.topics[hit.cue.of].get("weak", False) else "topic"
+        elif kind == "group":
+            types, usual = (tuple(self.groups[hit.cue.of][key]) for key in ("members", "usual"))
+        return Heard(kind, types, usual, (hit.size + 1) // 2, vetoed)
 
     def _hits(self, text: list[Word]) -> list[_Hit]:
         """The cues in the text, in order; where they overlap, the one with the most words, "a b" before "a ~ b" before
@@ -161,11 +190,13 @@ class Knowledge:
                 scores.add(hit.cue.of, score, f'the question {verb} "{hit.said}"')
         self._add_topics(scores, hits)
         self._add_groups(scores, hits)
+        said = scores.chosen()
         self._add_exposure_and_causes(scores, {hit.cue.kind for hit in hits})
+        inferred = scores.chosen() - said
         outside = any(hit.cue.kind == "outside" for hit in hits)  # then hints alone say nothing
         chosen = scores.chosen() or (set() if outside else set(scores.score))
         return tuple(
-            Evidence(type_id, scores.score[type_id], "; ".join(scores.why[type_id]))
+            Evidence(type_id, scores.score[type_id], "; ".join(scores.why[type_id]), type_id in inferred)
             for type_id in self.cards
             if type_id in chosen and type_id not in excluded
         )
@@ -273,7 +304,7 @@ def _cues(cards: dict[str, SensorCard], table: dict) -> Iterable[_Cue]:
             yield from (_Cue("type", type_id, phrase) for type_id in sorted(types))
             if not types:
                 yield _Cue(kind, outside["reason"], phrase)
-    for kind in ("likelihood", "cause", "exclude"):
+    for kind in ("likelihood", "cause", "exclude", "exclude_before"):
         yield from (_Cue(kind, kind, phrase) for phrase in table["intent"][kind])
     for kind in ("blank", "injection"):
         yield from (_Cue(kind, kind, phrase) for phrase in table[kind]["words"])
@@ -318,12 +349,14 @@ def _without_orders(text: str, every_word: list[Word], hits: list[_Hit]) -> tupl
 
 
 def _without_excluded(hits: list[_Hit], kept: list[Word], text: str) -> tuple[list[_Hit], tuple[str, ...]]:
-    """Takes out the types named right after "except" and the like, up to a comma or "but"."""
+    """Takes out the types named right after "except" and the like, or right before "does not matter" and the like, up
+    to a comma or "but"."""
     excluded: set[str] = set()
-    for exclude in (hit for hit in hits if hit.cue.kind == "exclude"):
-        for hit in hits:
-            if hit.cue.kind == "type" and 0 < hit.at[0] - exclude.at[-1] <= EXCLUDED_WORDS:
-                between = fold(text)[kept[exclude.at[-1]].end : kept[hit.at[0]].start]
+    for exclude in (hit for hit in hits if hit.cue.kind in ("exclude", "exclude_before")):
+        for hit in (hit for hit in hits if hit.cue.kind == "type"):
+            first, last = (exclude, hit) if exclude.cue.kind == "exclude" else (hit, exclude)
+            if 0 < last.at[0] - first.at[-1] <= EXCLUDED_WORDS:
+                between = fold(text)[kept[first.at[-1]].end : kept[last.at[0]].start]
                 if not any(stop in between for stop in (",", ".", "?", "!", ";", ":", " but ", " ma ")):
                     excluded.add(hit.cue.of)
     return [hit for hit in hits if hit.cue.of not in excluded], tuple(sorted(excluded))

@@ -1,7 +1,8 @@
 """The offline planner: from a question in plain language to a data plan, without language model or network.
 
-It is deterministic and takes milliseconds: places from the gazetteer, times by a small grammar, types from the Sensor
-Cards and the knowledge base. Every type chosen says why; a question that no sensor can answer gets a reason instead.
+It is deterministic and takes milliseconds: places from the gazetteer, times by a small grammar, types by a classifier
+that weighs what the Sensor Cards and the knowledge base say of the question's words and what it learnt from examples.
+Every type chosen says why; a question that no sensor can answer gets a reason instead.
 """
 
 from collections.abc import Mapping
@@ -11,22 +12,27 @@ from time import perf_counter
 
 from agents.areas import Places, read_places
 from agents.assemble import Wanted, assemble, said, summary
-from agents.knowledge import Reading, knowledge
+from agents.classifier import Classifier, Judgement, best_set, classifier
+from agents.knowledge import CHOSEN, Evidence, Reading, knowledge
 from agents.plan import DataPlan, check_question
 from agents.times import Window, read_time
 from twin.scenario import Scenario
-from twin.sensor_types import sensor_types
+from twin.sensor_types import bundled_types, sensor_types
 
-# Loaded with the module, so that no question waits for it.
 _KNOWLEDGE = knowledge()
-# How sure words make a type: one that is named or that a phenomenon needs, one that is only hinted at, and others.
+# From how likely a question can be answered it is planned, if there is a type that it needs at least so likely.
+ANSWERABLE, LEAST = 0.5, 0.15
+_INSISTED = 0.8  # types as likely as this are chosen in any case
+# How sure words alone make a type: one that is named or that a phenomenon needs, one only hinted at, and others.
 _SURE, _HINTED, _UNHEARD = 0.95, 0.5, 0.02
+_UNLIKE = "it is like questions about things that no sensor of the city measures"
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the offline planner makes of a question. ``support``: of every sensor type, how sure the question needs it,
-    0 to 1. ``places`` and ``window`` are read whether or not the question can be answered."""
+    """What the offline planner makes of a question. ``reading.evidence``: the types chosen; ``support``: of every
+    sensor type, how likely the question needs it, 0 to 1. ``places`` and ``window`` are read whether or not the
+    question can be answered."""
 
     plan: DataPlan
     reading: Reading
@@ -49,17 +55,52 @@ def opinion(question: str, now: datetime, scenario: Scenario) -> Opinion:
     check_question(question)
     if now.tzinfo is None:
         raise ValueError(f"now {now.isoformat()} has no offset; write it as 2013-11-18T12:00:00+01:00")
-    reading = _KNOWLEDGE.read(question)
+    reading, support = judged(_KNOWLEDGE.read(question))
     places = read_places(reading.asked, scenario)
     window = read_time(reading.asked, now.astimezone(scenario.zone))
-    if not reading.evidence:
-        found = unanswerable(question, reading.reason)
-    elif places.outside:
+    if places.outside:
+        support = dict.fromkeys(support, 0.0)
+    if places.outside and reading.reason in ("", _UNLIKE):
         found = unanswerable(question, f"it is about {', '.join(places.outside)}, outside {scenario.city}")
+    elif not reading.evidence:
+        found = unanswerable(question, reading.reason)
     else:
         found = _planned(question, reading, places, window, scenario)
     found = replace(found, seconds=perf_counter() - started)
-    return Opinion(found, reading, places, window, _support(reading))
+    return Opinion(found, reading, places, window, support)
+
+
+def judged(reading: Reading, by: Classifier | None = None) -> tuple[Reading, dict[str, float]]:
+    """The reading with the types that a classifier (the bundled one) chooses as its evidence, or none and a reason; and
+    the support of every type. Of an operator's own types it knows nothing: where words choose one, they alone decide.
+    """
+    by_words = _support_by_words(reading)
+    if any(one.type not in bundled_types() for one in reading.evidence):
+        return reading, by_words
+    judgement = (by or classifier()).judge(reading)
+    inferred = [one.type for one in reading.evidence if one.inferred]
+    needed = {t: 0.0 if t in reading.excluded else min(p, judgement.answerable) for t, p in judgement.types.items()}
+    support = by_words | needed | {type_id: max(needed[type_id], _HINTED) for type_id in inferred}
+    if not any(letter.isalnum() for letter in reading.honest):
+        return replace(reading, evidence=(), reason=reading.reason or _UNLIKE), dict.fromkeys(support, 0.0)
+    if judgement.answerable < ANSWERABLE or max(needed.values()) < LEAST:
+        support = {type_id: min(sure, judgement.answerable) for type_id, sure in support.items()}
+        return replace(reading, evidence=(), reason=reading.reason or _UNLIKE), support
+    chosen = {*best_set(needed), *inferred, *(type_id for type_id, p in needed.items() if p >= _INSISTED)}
+    evidence = tuple(_evidence(type_id, reading, judgement) for type_id in bundled_types() if type_id in chosen)
+    # A question all of whose sentences were taken to be about something else is read as it stands.
+    asked = reading.asked if reading.asked.strip() else reading.honest
+    return replace(reading, evidence=evidence, reason="", asked=asked), support
+
+
+def _evidence(type_id: str, reading: Reading, judgement: Judgement) -> Evidence:
+    """Why a type is chosen: by what its words are known to mean, else by those that weighed most."""
+    for one in reading.evidence:
+        if one.type == type_id:
+            return one
+    words = " and ".join(f'"{word}"' for word in judgement.words[type_id])
+    why = f"questions with words like {words} need it" if words else "questions like this one need it"
+    return Evidence(type_id, CHOSEN, why)
 
 
 def unanswerable(question: str, why: str) -> DataPlan:
@@ -77,8 +118,8 @@ def _planned(question: str, reading: Reading, places: Places, window: Window, sc
     return DataPlan(question, True, reason, made.items, made.sensors, "offline")
 
 
-def _support(reading: Reading) -> dict[str, float]:
-    chosen = {one.type: _SURE if one.score >= 1 else _HINTED for one in reading.evidence}
+def _support_by_words(reading: Reading) -> dict[str, float]:
+    chosen = {one.type: _SURE if one.score >= CHOSEN else _HINTED for one in reading.evidence}
     return {type_id: chosen.get(type_id, _UNHEARD) for type_id in sensor_types()}
 
 
