@@ -17,8 +17,6 @@ from agents.times import Window, read_time
 from twin.scenario import Scenario
 from twin.sensor_types import sensor_types
 
-# Loaded with the module, so that no question waits for it.
-_KNOWLEDGE = knowledge()
 # How sure words make a type: one that is named or that a phenomenon needs, one that is only hinted at, and others.
 _SURE, _HINTED, _UNHEARD = 0.95, 0.5, 0.02
 
@@ -49,7 +47,7 @@ def opinion(question: str, now: datetime, scenario: Scenario) -> Opinion:
     check_question(question)
     if now.tzinfo is None:
         raise ValueError(f"now {now.isoformat()} has no offset; write it as 2013-11-18T12:00:00+01:00")
-    reading = _KNOWLEDGE.read(question)
+    reading = knowledge().read(question)
     places = read_places(reading.asked, scenario)
     window = read_time(reading.asked, now.astimezone(scenario.zone))
     if not reading.evidence:
