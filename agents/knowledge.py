@@ -253,24 +253,10 @@ class Knowledge:
                 scores.add(other, CHOSEN, f"it is a cause of {title}, and the question {wants}")
 
 
-class _WhenAsked(Knowledge):
-    """The bundled knowledge base, made when the first question is read: by then the configuration is, which tells of an
-    operator's sensor types."""
-
-    def __init__(self):
-        pass
-
-    def read(self, question: str) -> Reading:
-        return _bundled().read(question)
-
-
-def knowledge() -> Knowledge:
-    """The bundled knowledge base."""
-    return _WhenAsked()
-
-
 @cache
-def _bundled() -> Knowledge:
+def knowledge() -> Knowledge:
+    """The bundled knowledge base, made when it is first asked for: by then the configuration is read, which tells of an
+    operator's sensor types."""
     return Knowledge(sensor_cards(), tomllib.loads(files("agents").joinpath("knowledge.toml").read_text("utf-8")))
 
 

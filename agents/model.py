@@ -164,6 +164,12 @@ class LanguageModel:
         other._on_exchange = on_exchange
         return other
 
+    async def close(self) -> None:
+        """Hang up. Models that share the endpoint by ``told`` are closed too."""
+        client = getattr(self._model, "client", None)
+        if client is not None:
+            await client.close()
+
     async def ask(
         self,
         role: str,

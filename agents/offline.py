@@ -19,7 +19,6 @@ from agents.times import Window, read_time
 from twin.scenario import Scenario
 from twin.sensor_types import bundled_types, sensor_types
 
-_KNOWLEDGE = knowledge()
 # From how likely a question can be answered it is planned, if there is a type that it needs at least so likely.
 ANSWERABLE, LEAST = 0.5, 0.15
 _INSISTED = 0.8  # types as likely as this are chosen in any case
@@ -55,7 +54,7 @@ def opinion(question: str, now: datetime, scenario: Scenario) -> Opinion:
     check_question(question)
     if now.tzinfo is None:
         raise ValueError(f"now {now.isoformat()} has no offset; write it as 2013-11-18T12:00:00+01:00")
-    reading, support = judged(_KNOWLEDGE.read(question))
+    reading, support = judged(knowledge().read(question))
     places = read_places(reading.asked, scenario)
     window = read_time(reading.asked, now.astimezone(scenario.zone))
     if places.outside:

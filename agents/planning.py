@@ -48,9 +48,11 @@ class Planning:
         """The plan of a question asked at ``now`` (aware). ``held``: what the twin holds of a sensor; ``ask_person`` is
         asked as ``human`` says.
 
-        Raises ValueError for a question that is too long and for ``now`` without a zone, Stopped where a person does
-        not let the plan pass. Never raises for anything that a model does.
+        Raises ValueError for a question that is too long, for ``now`` without a zone and where nobody is there to be
+        asked, Stopped where a person does not let the plan pass. Never raises for anything that a model does.
         """
+        if human is not Human.NEVER and ask_person is None:
+            raise ValueError(f"human {human.value} needs ask_person, or nobody approves the plan")
         with span("plan", question=question):
             found = await asyncio.to_thread(opinion, question, now, self._scenario)
             settings = self.team.model.settings if self.team else None
@@ -69,9 +71,10 @@ class Planning:
             return plan
 
     async def close(self) -> None:
-        """End the sandbox's processes."""
+        """End the sandbox's processes, and hang up on the model."""
         if self.team is not None:
             await self.team.sandbox.close()
+            await self.team.model.close()
 
 
 def without_model(plan: DataPlan, because: object) -> DataPlan:
@@ -83,7 +86,7 @@ async def approved(
     plan: DataPlan, human: Human, ask_person: AskPerson | None, transcript: Transcript, step: int = 0
 ) -> None:
     """Have a person approve a plan that no agents are there to change. Raises Stopped."""
-    if human is Human.NEVER or ask_person is None:
+    if human is Human.NEVER:
         return
     say = await ask_person(Turn(step, Role.END, in_words(plan)))
     transcript.add("person", step=step, go_on=say.go_on, advice=say.advice)

@@ -40,7 +40,7 @@ from agents.sandbox import Outcome, Sandbox
 from agents.telemetry import span
 from agents.times import Window
 from agents.transcript import Transcript
-from agents.turns import AskPerson, Human, Role, Say, Stopped, Turn
+from agents.turns import AskPerson, Human, Role, Stopped, Turn
 from twin.sensor_types import sensor_types
 
 _SHOWN_CHARS = 3_000  # of a program's result or of a draft, in a prompt
@@ -182,7 +182,7 @@ class Conversation:
     async def _person(self, turn: Turn) -> bool:
         """Ask a person; True if advice came. The time that it takes is not the agents'."""
         started = monotonic()
-        say = await self.ask_person(turn) if self.ask_person else Say()
+        say = await self.ask_person(turn)
         self.budget.pause(monotonic() - started)
         self.transcript.add("person", step=turn.step, go_on=say.go_on, advice=say.advice)
         if not say.go_on:
@@ -378,7 +378,7 @@ class Conversation:
             return replace(plan, reason=sentence(why or plan.reason), planner="llm", model=model)
         made: Assembled = self._accepted.made
         if self._items:
-            made = assemble_items(self._items, self.context)
+            made = _assemble_items(self._items, self.context)
         when = " and ".join(dict.fromkeys(said(one.window) for one in self._accepted.wanted))
         if self._items and self._draft.compute != "nothing":
             when = f"with {self._draft.compute} as a program found them"
@@ -399,7 +399,7 @@ class Conversation:
         return without_model(self.opinion.plan, failure)
 
 
-def assemble_items(items: tuple[PlanItem, ...], context: Context) -> Assembled:
+def _assemble_items(items: tuple[PlanItem, ...], context: Context) -> Assembled:
     """The registered sensors of a program's items."""
     wanted = (Wanted(i.type, i.why, (i.area,), Window(i.start, i.end, "", "past")) for i in items)
     return assemble(wanted, context.scenario)

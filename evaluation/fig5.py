@@ -5,7 +5,6 @@ what a user gets: a draft that passed every check, else the offline plan, whose 
 """
 
 import argparse
-import json
 import sys
 
 import numpy as np
@@ -13,50 +12,29 @@ import numpy as np
 from evaluation.planning_tables import (
     CAVEAT,
     STEPS,
-    ModelRow,
-    add_arguments,
+    absent_rows,
     by_query,
+    command,
     cost,
-    fill_command,
-    present,
+    measured,
     run,
     with_interval,
 )
-from evaluation.table1 import absent_rows
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line. Exit code 0 done, 1 failed, 2 wrong use."""
-    parser = argparse.ArgumentParser(prog="links eval fig5", description=__doc__)
-    add_arguments(parser)
-    parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS), metavar="N", help="(default %(default)s)")
-    options = parser.parse_args(argv)
-    try:
-        document = measure(options)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "fig5.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    (options.out / "fig5.md").write_text(page(document), "utf-8")
-    draw(document, options.out / "fig5.svg")
-    print(f"{options.out / 'fig5.md'}, fig5.svg and fig5.json written")
-    return 0
+
+    def more(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS), metavar="N", help="(%(default)s)")
+
+    return command("fig5", __doc__, argv, measure, page, draw, more)
 
 
 def measure(options: argparse.Namespace) -> dict:
     """Documents by model and limit of steps."""
-    models = []
-    for row, absent in present(options):
-        entry = {"title": row.title, "absent": absent, "fill": fill_command("fig5", row)}
-        models.append(entry if absent else entry | _measured(options, row))
+    models = measured("fig5", options, lambda row: {str(n): run(options, "llm", row, steps=n) for n in options.steps})
     return {"seeds": options.seeds, "steps": options.steps, "models": models}
-
-
-def _measured(options: argparse.Namespace, row: ModelRow) -> dict:
-    documents = {str(steps): run(options, "llm", row, steps=steps) for steps in options.steps}
-    failed = next((one for one in documents.values() if isinstance(one, str)), "")
-    return {"absent": failed} if failed else {"measured": documents}
 
 
 def page(document: dict) -> str:

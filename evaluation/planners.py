@@ -9,8 +9,9 @@ import asyncio
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -57,10 +58,10 @@ class Recorded(LanguageModel):
         self._file = file
         self._known: dict[str, dict] = {}
         if file.exists():
-            rows = (json.loads(line) for line in file.read_text("utf-8").splitlines() if line.endswith("}"))
+            rows = filter(None, map(_row, file.read_text("utf-8").splitlines()))
             self._known = {row["key"]: row for row in rows}
 
-    async def ask(self, role, instructions, prompt, reply, budget, tools=None, call=None, **more):  # noqa: D102
+    async def ask(self, role, instructions, prompt, reply, budget, tools=None, call=None, **more):
         settings = self.settings
         said = [settings.model, settings.base_url, settings.temperature, settings.seed, settings.output]
         said += [role, instructions, prompt, json.dumps(reply.model_json_schema()), sorted(tools or ())]
@@ -78,8 +79,18 @@ class Recorded(LanguageModel):
         self._known[key] = row
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(row) + "\n")
+            # On a line of its own, also after one that was cut off.
+            out.write("\n" + json.dumps(row) + "\n")
         return answer
+
+
+def _row(line: str) -> dict | None:
+    """A kept reply; None for a blank line and for one that was cut off."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and row.keys() == {"key", "reply", "tokens", "seconds"} else None
 
 
 class _Running(ABC):
@@ -147,6 +158,7 @@ class Agents(_Running):
     def close(self) -> None:
         if self._team is not None:
             self._runner.run(self._team.sandbox.close())
+            self._runner.run(self._team.model.close())
         super().close()
 
 
@@ -190,6 +202,11 @@ class Naive(_Running):
         name = self._asked.settings.model
         return DataPlan(question, bool(types), reason, items, sensors, "llm", name, 1, budget.tokens, budget.seconds)
 
+    def close(self) -> None:
+        if self._asking is not None:
+            self._runner.run(self._asking.close())
+        super().close()
+
 
 def _window(reply: NaiveReply, now: datetime) -> tuple[datetime, datetime]:
     try:
@@ -202,26 +219,25 @@ def _window(reply: NaiveReply, now: datetime) -> tuple[datetime, datetime]:
     return units_back(now, HISTORY_DAYS, "day"), now
 
 
-@dataclass
+@dataclass(frozen=True)
 class Rival:
-    """A planner with its names and, where it can't be asked, why not. Use as a context manager."""
+    """A planner by name, and for those that need a model which one is asked, and how."""
 
     planner: str
     model: str = ""
     asked: Asked | None = None
-    absent: str = ""
-    _open: list[_Running] = field(default_factory=list)
 
-    def __enter__(self) -> Planner:
+    @contextmanager
+    def running(self) -> Iterator[Planner]:
+        """The planner, closed at the end."""
         if self.planner == "offline":
-            return plan_offline
-        self._open.append((Agents if self.planner == "llm" else Naive)(self.asked))
-        return self._open[-1]
-
-    def __exit__(self, *exception: object) -> None:
-        for one in self._open:
-            one.close()
-        self._open.clear()
+            yield plan_offline
+            return
+        planner = (Agents if self.planner == "llm" else Naive)(self.asked)
+        try:
+            yield planner
+        finally:
+            planner.close()
 
 
 def reachable(settings: ModelSettings) -> str:
@@ -232,7 +248,11 @@ def reachable(settings: ModelSettings) -> str:
 
     async def ask() -> None:
         limits = Limits(tokens=5_000, seconds=60.0)
-        await LanguageModel(settings).ask("naive", "", "Reply with the word hello.", Hello, Budget(limits))
+        model = LanguageModel(settings)
+        try:
+            await model.ask("naive", "", "Reply with the word hello.", Hello, Budget(limits))
+        finally:
+            await model.close()
 
     try:
         asyncio.run(ask())

@@ -166,7 +166,7 @@ def evaluate_rival(
     documents = []
     for seed in range(1, seeds + 1):
         asked = rival.asked and replace(rival.asked, settings=replace(rival.asked.settings, seed=seed))
-        with replace(rival, asked=asked) as planner:
+        with replace(rival, asked=asked).running() as planner:
             documents.append(evaluate(queries_path, planner, None, on_query))
     queries = read_queries(queries_path)[1]
     rows = [{**row, "seed": s} for s, document in enumerate(documents, 1) for row in document["queries"]]

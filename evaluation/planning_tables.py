@@ -1,10 +1,11 @@
 """What Tables I and II and Fig. 5 of the paper share: models, the paper's figures, runs over seeds and intervals."""
 
 import argparse
+import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -88,6 +89,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--parallel", type=int, default=1, metavar="N", help="questions at a time (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="DIR", help="(default %(default)s)")
+
+
+def command(
+    name: str,
+    about: str,
+    argv: list[str] | None,
+    measure: Callable[[argparse.Namespace], dict],
+    page: Callable[[dict], str],
+    draw: Callable[[dict, Path], None] | None = None,
+    more: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+) -> int:
+    """The command line of a table or figure: measure, then write NAME.json, NAME.md and, where it draws, NAME.svg.
+
+    Exit code 0 done, 1 failed, 2 wrong use. ``more`` adds arguments.
+    """
+    parser = argparse.ArgumentParser(prog=f"links eval {name}", description=about)
+    add_arguments(parser)
+    more(parser)
+    options = parser.parse_args(argv)
+    try:
+        document = measure(options)
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        (options.out / f"{name}.md").write_text(page(document), "utf-8")
+        if draw:
+            draw(document, options.out / f"{name}.svg")
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"written: {', '.join(sorted(str(path) for path in options.out.glob(f'{name}.*')))}")
+    return 0
+
+
+def measured(
+    name: str, options: argparse.Namespace, measure: Callable[[ModelRow], dict[str, dict | str]]
+) -> list[dict]:
+    """An entry for every model: its documents by key, or why it is absent, and the command that fills it."""
+    models = []
+    for row, absent in present(options):
+        documents = {} if absent else measure(row)
+        failed = next((one for one in documents.values() if isinstance(one, str)), "")
+        entry = {"title": row.title, "paper": row.paper, "absent": absent or failed, "fill": fill_command(name, row)}
+        models.append(entry if entry["absent"] else entry | {"measured": documents})
+    return models
+
+
+def absent_rows(models: list[dict]) -> list[str]:
+    """What to say of models that could not be asked."""
+    absent = [model for model in models if model["absent"]]
+    if not absent:
+        return []
+    lines = ["", "Not measured here:", "", "| model | why | command |", "|---|---|---|"]
+    return lines + [f"| {model['title']} | {model['absent']} | `{model['fill']}` |" for model in absent]
 
 
 def queries_of(options: argparse.Namespace) -> str:

@@ -5,19 +5,17 @@ get a row that says why not and which command fills it. table1.json is the measu
 """
 
 import argparse
-import json
 import sys
 
 from evaluation.planning import read_queries
 from evaluation.planning_tables import (
     CAVEAT,
     PAPER_TABLE1,
-    ModelRow,
-    add_arguments,
+    absent_rows,
     by_query,
+    command,
     cost,
-    fill_command,
-    present,
+    measured,
     queries_of,
     run,
     with_interval,
@@ -26,43 +24,20 @@ from evaluation.planning_tables import (
 
 def main(argv: list[str] | None = None) -> int:
     """Command line. Exit code 0 done, 1 failed, 2 wrong use."""
-    parser = argparse.ArgumentParser(prog="links eval table1", description=__doc__)
-    add_arguments(parser)
-    options = parser.parse_args(argv)
-    try:
-        document = measure(options)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table1.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    (options.out / "table1.md").write_text(page(document), "utf-8")
-    print(f"{options.out / 'table1.md'} and table1.json written")
-    return 0
+    return command("table1", __doc__, argv, measure, page)
 
 
 def measure(options: argparse.Namespace) -> dict:
     """Documents of all planners and models."""
-    models = []
-    for row, absent in present(options):
-        entry = {"title": row.title, "absent": absent, "fill": fill_command("table1", row)}
-        if not absent:
-            entry |= _measured(options, row)
-        models.append(entry)
+    queries = read_queries(queries_of(options))[1]
     return {
-        "queries": [
-            {"id": query.id, "q": query.q, "fields": query.fields} for query in read_queries(queries_of(options))[1]
-        ],
+        "queries": [{"id": query.id, "q": query.q, "fields": query.fields} for query in queries],
         "seeds": options.seeds,
         "offline": run(options, "offline", None),
-        "models": models,
+        "models": measured(
+            "table1", options, lambda row: {planner: run(options, planner, row) for planner in ("naive", "llm")}
+        ),
     }
-
-
-def _measured(options: argparse.Namespace, row: ModelRow) -> dict:
-    naive, ours = (run(options, planner, row) for planner in ("naive", "llm"))
-    failed = next((one for one in (naive, ours) if isinstance(one, str)), "")
-    return {"absent": failed} if failed else {"naive": naive, "llm": ours}
 
 
 def page(document: dict) -> str:
@@ -71,7 +46,7 @@ def page(document: dict) -> str:
     heads = ["query", "fields", "paper: naive", "paper: workflow", "offline"]
     heads += [f"{model['title']}: {name}" for model in asked for name in ("naive", "workflow")]
     columns = [by_query(document["offline"])]
-    columns += [by_query(model[key]) for model in asked for key in ("naive", "llm")]
+    columns += [by_query(model["measured"][key]) for model in asked for key in ("naive", "llm")]
     lines = ["# Table I: accuracy of data planning", "", CAVEAT, ""]
     lines += [
         f"Accuracy is F1 of the types (eq. 8); models at temperature 0.1, 15 steps, mean of {document['seeds']} seeds."
@@ -86,24 +61,16 @@ def page(document: dict) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     known = [PAPER_TABLE1[query["id"]] for query in document["queries"] if query["id"] in PAPER_TABLE1]
     papers = [f"{sum(column) / len(known):.2f}" for column in zip(*known, strict=True)] if known else ["", ""]
-    documents = [document["offline"], *(model[key] for model in asked for key in ("naive", "llm"))]
+    documents = [document["offline"], *(model["measured"][key] for model in asked for key in ("naive", "llm"))]
     lines.append("| mean (95% interval) | | " + " | ".join([*papers, *map(with_interval, documents)]) + " |")
     lines += ["", "| planner | mean tokens | mean seconds | planned offline after a failure |", "|---|---|---|---|"]
     lines.append(f"| offline | {cost(document['offline'])} | - |")
     for model in asked:
-        lines.append(f"| {model['title']}, naive | {cost(model['naive'])} | - |")
-        lines.append(f"| {model['title']}, workflow | {cost(model['llm'])} | {model['llm']['fallbacks']:.0%} |")
+        naive, ours = (model["measured"][key] for key in ("naive", "llm"))
+        lines.append(f"| {model['title']}, naive | {cost(naive)} | - |")
+        lines.append(f"| {model['title']}, workflow | {cost(ours)} | {ours['fallbacks']:.0%} |")
     lines += absent_rows(document["models"])
     return "\n".join(lines) + "\n"
-
-
-def absent_rows(models: list[dict]) -> list[str]:
-    """What to say of models that could not be asked."""
-    absent = [model for model in models if model["absent"]]
-    if not absent:
-        return []
-    lines = ["", "Not measured here:", "", "| model | why | command |", "|---|---|---|"]
-    return lines + [f"| {model['title']} | {model['absent']} | `{model['fill']}` |" for model in absent]
 
 
 if __name__ == "__main__":

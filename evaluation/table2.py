@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import sys
 
 import numpy as np
@@ -13,52 +12,31 @@ from evaluation.planning_tables import (
     CAVEAT,
     TEMPERATURES,
     ModelRow,
-    add_arguments,
+    absent_rows,
     by_query,
+    command,
     cost,
-    fill_command,
     interval,
-    present,
+    measured,
     run,
     with_interval,
 )
-from evaluation.table1 import absent_rows
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line. Exit code 0 done, 1 failed, 2 wrong use."""
-    parser = argparse.ArgumentParser(prog="links eval table2", description=__doc__)
-    add_arguments(parser)
-    options = parser.parse_args(argv)
-    try:
-        document = measure(options)
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table2.json").write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    (options.out / "table2.md").write_text(page(document), "utf-8")
-    draw(document, options.out / "table2.svg")
-    print(f"{options.out / 'table2.md'}, table2.svg and table2.json written")
-    return 0
+    return command("table2", __doc__, argv, measure, page, draw)
 
 
 def measure(options: argparse.Namespace) -> dict:
     """Documents by model and temperature."""
-    models = []
-    for row, absent in present(options):
-        entry = {"title": row.title, "paper": row.paper, "absent": absent, "fill": fill_command("table2", row)}
-        models.append(entry if absent else entry | _measured(options, row))
+
+    def of_model(row: ModelRow) -> dict:
+        pairs = [(planner, temperature) for temperature in TEMPERATURES for planner in ("llm", "naive")]
+        return {f"{planner} {temperature}": run(options, planner, row, temperature) for planner, temperature in pairs}
+
+    models = measured("table2", options, of_model)
     return {"seeds": options.seeds, "offline": run(options, "offline", None), "models": models}
-
-
-def _measured(options: argparse.Namespace, row: ModelRow) -> dict:
-    documents = {}
-    for temperature in TEMPERATURES:
-        for planner in ("llm", "naive"):
-            documents[f"{planner} {temperature}"] = run(options, planner, row, temperature)
-    failed = next((one for one in documents.values() if isinstance(one, str)), "")
-    return {"absent": failed} if failed else {"measured": documents}
 
 
 def page(document: dict) -> str:

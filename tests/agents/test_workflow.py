@@ -345,6 +345,8 @@ async def test_a_person_lets_an_offline_plan_pass_or_not(milan, now):
 
     with pytest.raises(Stopped):
         await Planning(milan).plan(RAIN, now, human=Human.TERMINATE, ask_person=person)
+    with pytest.raises(ValueError, match="TERMINATE needs ask_person"):
+        await Planning(milan).plan(RAIN, now, human=Human.TERMINATE)
     assert (await Planning(milan).plan(RAIN, now)).planner == "offline"
 
 

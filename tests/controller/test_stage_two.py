@@ -414,11 +414,11 @@ def one_by_one(script):
             return
 
 
-async def managed_by(script, limits=Limits(), settings=None, **case):  # noqa: B008
+async def managed_by(script, limits=None, settings=None, **case):
     """(the management after the model's turn and the fixed order, what was told, what was undone after the turn)."""
     managed, told = management(**case), []
     model = script if isinstance(script, LanguageModel) else scripted(script, **(settings or {}))
-    await by_model(managed, model, limits, told.append)
+    await by_model(managed, model, limits or Limits(), told.append)
     undone = managed.undone()
     await in_order(managed)
     one_way_each(managed, case.get("sizes") or demands())

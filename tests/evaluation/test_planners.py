@@ -81,7 +81,7 @@ def asked(fake, **more) -> Asked:
 
 
 def test_naive_is_one_request_with_the_list_of_types(milan):
-    with serving(answer_all) as fake, Rival("naive", "fake", asked(fake)) as planner:
+    with serving(answer_all) as fake, Rival("naive", "fake", asked(fake)).running() as planner:
         plan = planner(RAIN, milan.start, milan)
         assert [item.type for item in plan.items] == ["precipitation", "parking"]
         assert {item.start.isoformat() for item in plan.items} == {DAY["start"]}
@@ -92,18 +92,21 @@ def test_naive_is_one_request_with_the_list_of_types(milan):
 
 @pytest.mark.parametrize("span", [{"start": "yesterday", "end": ""}, {"start": DAY["end"], "end": DAY["start"]}])
 def test_a_time_that_the_naive_model_gets_wrong_is_the_last_week(milan, span):
-    with serving(calls("reply", {"types": ["outage"]} | span)) as fake, Rival("naive", "fake", asked(fake)) as planner:
+    with (
+        serving(calls("reply", {"types": ["outage"]} | span)) as fake,
+        Rival("naive", "fake", asked(fake)).running() as planner,
+    ):
         (item,) = planner(RAIN, milan.start, milan).items
     assert (item.start.isoformat(), item.end) == ("2013-11-11T12:00:00+01:00", milan.start)
 
 
 def test_an_invalid_naive_reply_is_no_plan_and_an_absent_endpoint_ends_the_run(milan):
     with serving(calls("reply", {"types": ["crystal_ball"]})) as fake:
-        with Rival("naive", "fake", asked(fake)) as planner:
+        with Rival("naive", "fake", asked(fake)).running() as planner:
             assert planner(RAIN, milan.start, milan).items == ()
         assert len(fake.requests) == 1  # not asked twice
     gone = Asked(ModelSettings("fake", base_url="http://127.0.0.1:9/v1", api_key="k"))
-    with Rival("naive", "fake", gone) as planner, pytest.raises(ModelFailure):
+    with Rival("naive", "fake", gone).running() as planner, pytest.raises(ModelFailure):
         planner(RAIN, milan.start, milan)
 
 
@@ -117,13 +120,17 @@ def test_replies_are_kept_and_count_again(milan, tmp_path):
             planner.close()
         assert len(fake.requests) == 2
         other = Asked(ModelSettings("fake", 0.9, fake.base_url, "k"), cache=cache)
-        with Rival("naive", "fake", other) as planner:
+        with Rival("naive", "fake", other).running() as planner:
             planner(RAIN, milan.start, milan)
         assert len(fake.requests) == 3  # another temperature is another request
         cache.write_text(cache.read_text() + '{"key": "cut of')
-        with Rival("naive", "fake", other) as planner:
+        with Rival("naive", "fake", other).running() as planner:
             planner(RAIN, milan.start, milan)
         assert len(fake.requests) == 3
+        for number in (4, 4):  # what is kept after a line that was cut off is found again
+            with Rival("naive", "fake", other).running() as planner:
+                planner("Any jams?", milan.start, milan)
+            assert len(fake.requests) == number
     assert plans[0] == plans[1] and plans[2] == plans[3]
     assert plans[0].tokens == plans[1].tokens == 48 and plans[1].seconds > 0
 

@@ -18,5 +18,5 @@ def use(directory, monkeypatch) -> None:
 
 
 def forget() -> None:
-    for read_once in (sensor_types, sensor_cards, knowledge._bundled, schema._validator):
+    for read_once in (sensor_types, sensor_cards, knowledge.knowledge, schema._validator):
         read_once.cache_clear()
