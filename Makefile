@@ -31,7 +31,7 @@ system:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "LINKs needs Python 3.11 to 3.13; this is $$($(PYTHON) --version). Name another one: make PYTHON=python3.11" >&2; exit 1; }
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade 'pip>=25.3'
-	$(BIN)/python -m pip install -q --build-constraint build-constraints.txt -c requirements.lock -e '.[test]'
+	$(BIN)/python -m pip install -q --build-constraint build-constraints.txt -c requirements.lock -e '.[embedding,test]'
 	@# A second channel model for the tests; alone, since its full set of dependencies brings pytest plugins that clash.
 	$(BIN)/python -m pip install -q --no-deps -c requirements.lock pycraf astropy pyerfa astropy-iers-data
 	@touch $@

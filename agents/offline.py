@@ -19,8 +19,9 @@ from agents.times import Window, read_time
 from twin.scenario import Scenario
 from twin.sensor_types import bundled_types, sensor_types
 
-# From how likely a question can be answered it is planned, if there is a type that it needs at least so likely.
-ANSWERABLE, LEAST = 0.5, 0.15
+# From how likely a question can be answered it is planned, if there is a type that it needs at least so likely. Below
+# one half, since a plan too many costs an operator less than a question turned away.
+ANSWERABLE, LEAST = 0.35, 0.15
 _INSISTED = 0.8  # types as likely as this are chosen in any case
 # How sure words alone make a type: one that is named or that a phenomenon needs, one only hinted at, and others.
 _SURE, _HINTED, _UNHEARD = 0.95, 0.5, 0.02
@@ -38,6 +39,11 @@ class Opinion:
     places: Places
     window: Window
     support: Mapping[str, float]
+
+
+def load() -> None:
+    """Read knowledge base, classifier and, where it is installed, embedding; else the first question waits for it."""
+    judged(knowledge().read("Is it raining?"))
 
 
 def plan(question: str, now: datetime, scenario: Scenario) -> DataPlan:

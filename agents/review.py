@@ -30,7 +30,7 @@ class SecondOpinion(StrEnum):
 
 
 # From how sure the offline planner must be that a type is needed, and up to how sure, for a draft to be held to it.
-SURE, UNHEARD = 0.8, 0.1
+SURE, UNHEARD = 0.7, 0.15
 
 
 @dataclass(frozen=True)

