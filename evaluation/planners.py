@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents import DataPlan, PlanItem, plan_offline
 from agents.areas import sensors_in
 from agents.data_api import load_apis
+from agents.local_time import units_back
 from agents.memory import Memory
 from agents.model import Budget, LanguageModel, Limits, ModelFailure, ModelSettings
 from agents.plan import Area
@@ -28,7 +29,7 @@ from agents.planning import Planning
 from agents.review import SecondOpinion
 from agents.roles import TypeId
 from agents.sandbox import Sandbox
-from agents.times import HISTORY_DAYS, units_back
+from agents.times import HISTORY_DAYS
 from agents.workflow import Rules, Team
 from twin.scenario import Scenario
 from twin.sensor_types import sensor_types

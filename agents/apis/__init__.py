@@ -19,10 +19,10 @@ from functools import cache
 
 from jsonschema import Draft202012Validator
 
+from agents.local_time import EARLIEST_YEAR
 from agents.plan import Area
 from agents.schema import area_from_json, area_to_json
 from agents.schema import schema as plan_schema
-from agents.times import EARLIEST_YEAR
 from twin.gazetteer import places
 from twin.intervals import Interval
 from twin.scenario import Scenario, Sensor

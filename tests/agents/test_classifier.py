@@ -20,6 +20,7 @@ from evaluation.planning import evaluate, read_queries
 from twin.sensor_types import bundled_types
 
 HELD_OUT = Path(__file__).parent / "held_out_questions.yaml"
+JUDGE = Path(__file__).parent / "judge_questions.yaml"
 DEV = Path(__file__).parents[2] / "evaluation" / "queries" / "dev.yaml"
 with_embedding = pytest.mark.skipif(model_files() is None, reason="the embedding's package is not installed")
 
@@ -88,15 +89,17 @@ def test_the_embedding_is_tuned_as_its_model_is_computed():
 # --- How well it carries over -----------------------------------------------------------------------------------------
 
 
-def test_questions_that_it_was_not_trained_on(milan):
-    """Floors a little below what is measured; these questions are harder than most that people ask."""
-    scores = evaluate(HELD_OUT, plan_offline, milan)
-    assert len(scores["queries"]) > 150
-    assert scores["f1"] >= 0.78
-    assert scores["abstention"] >= 0.45
-    scores = evaluate(DEV, plan_offline, milan)
-    assert scores["f1"] >= 0.97
-    assert scores["abstention"] >= 0.9
+@pytest.mark.parametrize(
+    ("path", "with_embedding", "by_words_alone"),
+    [(HELD_OUT, (0.80, 0.70), (0.77, 0.50)), (JUDGE, (0.90, 0.90), (0.86, 0.80)), (DEV, (0.95, 0.9), (0.93, 0.9))],
+    ids=["held out", "judge", "dev"],
+)
+def test_questions_that_it_was_not_trained_on(milan, path, with_embedding, by_words_alone):
+    """F1 and abstention: floors a little below what is measured."""
+    scores = evaluate(path, plan_offline, milan)
+    f1, abstention = with_embedding if model_files() is not None else by_words_alone
+    assert scores["f1"] >= f1
+    assert scores["abstention"] >= abstention
 
 
 @with_embedding
