@@ -4,7 +4,7 @@ themselves.
 What the knowledge base hears in a question (``agents.knowledge.Heard``) becomes *signs* of each type, whose weights all
 types share, so that a type with few examples is judged as well as one with many. The words of the question, in pieces,
 bring in what no list of words knows. Both add up to a probability per type given that the question can be answered at
-all, and to one that it can. ``train_classifier.py`` learns the weights, which lie in ``classifier.npz``.
+all, and to one that it can. ``links eval classifier`` learns the weights, which lie in ``classifier.npz``.
 
 Where the package of a sentence embedding is installed (``agents.embedding``), it gives a second opinion: log odds from
 a vector of the whole question, which are added to those of the words. At run time only numpy is needed besides, and the
@@ -171,7 +171,7 @@ def classifier(with_embedding: bool | None = None) -> Classifier:
 
 
 def unpacked(stored: Mapping[str, np.ndarray], with_embedding: bool) -> Classifier:
-    """The classifier in the arrays of a file as ``train_classifier`` writes it."""
+    """The classifier in the arrays of a file as ``evaluation.classifier`` writes it."""
     weights = {name: stored[name] for name in ("signs", "overall", "bias", "head", "head_bias")}
     weights |= {"words": stored["words"] * stored["step"]}
     if not with_embedding:
@@ -182,7 +182,7 @@ def unpacked(stored: Mapping[str, np.ndarray], with_embedding: bool) -> Classifi
 
 
 def learnt_from() -> str:
-    """Hash of the examples that the bundled weights were learnt from: ``train_classifier.fingerprint`` of then."""
+    """Hash of the examples that the bundled weights were learnt from: ``evaluation.classifier.fingerprint`` of then."""
     with files("agents").joinpath("classifier.npz").open("rb") as file, np.load(file) as stored:
         return str(stored["fingerprint"])
 

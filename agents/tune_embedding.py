@@ -1,5 +1,5 @@
-"""Tunes the sentence embedding to the examples of ``train_classifier``: low-rank changes of MiniLM's dense layers
-(LoRA, Hu et al. 2021), learnt together with a linear head on its vectors. Needs the embedding's package.
+"""Tunes the sentence embedding to examples: low-rank changes of MiniLM's dense layers (LoRA, Hu et al. 2021), learnt
+together with a linear head on its vectors. Needs the embedding's package.
 
 The same examples give the same changes on the same machine; about ten minutes for 5,000 questions on two cores.
 """

