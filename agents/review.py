@@ -43,6 +43,11 @@ class Finding:
     type: str = ""
     advice: bool = False
 
+    @property
+    def settled(self) -> bool:
+        """Whether it leaves nothing to decide, so that the review can put it right by itself."""
+        return not self.advice and self.kind in ("answerable", "missing", "unneeded", "registry")
+
 
 @dataclass(frozen=True)
 class Reviewed:
@@ -176,6 +181,8 @@ def _types(draft: Draft, opinion: Opinion, second: SecondOpinion) -> Iterable[Fi
     sure = {one.type: one.why for one in opinion.reading.evidence if opinion.support[one.type] >= SURE}
     if draft.answerable and not draft.needs:
         yield Finding("answerable", "it is said to be answerable, but needs no type; name them, or say it is not")
+    elif draft.needs and not draft.answerable:
+        yield Finding("answerable", "it is said not to be answerable, but needs types; leave them out, or say it is")
     elif not draft.answerable and opinion.plan.answerable and sure:
         listed = "; ".join(f"{type_id}: {why}" for type_id, why in sure.items())
         yield Finding("answerable", f"it can be answered, since its words point to types: {listed}", advice=advice)

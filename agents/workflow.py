@@ -216,6 +216,9 @@ class Conversation:
         self._reviewed = self._check()
         findings = [one for one in self._reviewed.findings if not (one.advice and one in self._told)]
         self._told.update(one for one in findings if one.advice)
+        if findings and all(one.settled for one in findings):
+            # A Planner that is asked again could only answer this.
+            findings = self._mend(findings)
         if findings:
             return self._reject(findings)
         verdict = await self._verdict()
@@ -241,24 +244,34 @@ class Conversation:
 
     def _reject(self, findings: list[Finding], reflection: str = "") -> str:
         """Send the draft back; or mend it, when it was sent back often enough or is the same as before."""
+        same = self._draft.model_dump_json(include={"answerable", "needs"})
+        if self._revisions_left() and same not in self._rejected:
+            self._learn_from(findings)
+            self._rejected.append(same)
+            self._objections = tuple(one.text for one in findings) + ((reflection,) if reflection else ())
+            return f"sent back: {'; '.join(self._objections)}"
+        left = self._mend(findings)
+        if left:
+            raise ModelFailure("invalid", f"its drafts don't pass the review ({left[0].text})")
+        mended = "; ".join(one.text for one in findings if not one.advice)
+        return self._accept(f"mended: {mended or 'advice was heard'}")
+
+    def _mend(self, findings: list[Finding]) -> list[Finding]:
+        """Put the draft right as the second opinion would have it; what is wrong with it then."""
+        self._learn_from(findings)
+        mended = [one for one in findings if not one.advice]
+        if not mended:
+            return []
+        self._draft = checks.repaired(self._draft, mended, self.opinion)
+        self._reviewed = self._check()
+        self._notes.append(f"the review put right: {'; '.join(one.text for one in mended)}")
+        return [one for one in self._reviewed.findings if not one.advice]
+
+    def _learn_from(self, findings: list[Finding]) -> None:
         missing, unneeded = (
             frozenset(one.type for one in findings if one.kind == kind) for kind in ("missing", "unneeded")
         )
         self._lessons.append((missing, unneeded))
-        same = self._draft.model_dump_json(include={"answerable", "needs"})
-        if self._revisions_left() and same not in self._rejected:
-            self._rejected.append(same)
-            self._objections = tuple(one.text for one in findings) + ((reflection,) if reflection else ())
-            return f"sent back: {'; '.join(self._objections)}"
-        mended = [one for one in findings if not one.advice]
-        self._draft = checks.repaired(self._draft, mended, self.opinion)
-        self._reviewed = self._check()
-        left = [one for one in self._reviewed.findings if not one.advice]
-        if left:
-            raise ModelFailure("invalid", f"its drafts don't pass the review ({left[0].text})")
-        if mended:
-            self._notes.append(f"the review put right: {'; '.join(one.text for one in mended)}")
-        return self._accept("mended: " + ("; ".join(one.text for one in mended) or "advice was heard"))
 
     def _accept(self, how: str) -> str:
         self._accepted = self._reviewed

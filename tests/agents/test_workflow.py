@@ -115,15 +115,34 @@ async def test_a_question_that_no_sensor_answers(planned):
 
 
 async def test_what_the_question_names_must_be_there_and_what_nothing_speaks_for_must_go(planned):
+    """The review puts it right at once: a Planner asked again would have no choice."""
     memory = Memory()
-    answers = by_role(planner=[draft("temperature"), draft("precipitation")])
-    plan, fake, turns = await planned(RAIN, answers, memory=memory)
-    assert types(plan) == {"precipitation"}
-    assert spoken(turns) == ["planner", "reviewer", "planner", "reviewer"]
-    objections = json.dumps(fake.requests[1]["messages"])
-    assert "precipitation is missing" in objections and "temperature must go" in objections
+    plan, fake, turns = await planned(RAIN, by_role(planner=[draft("temperature")]), memory=memory)
+    assert types(plan) == {"precipitation"} and plan.planner == "llm"
+    assert spoken(turns) == ["planner", "reviewer"] and len(fake.requests) == 1
+    assert "the review put right: precipitation is missing" in plan.reason and "temperature must go" in plan.reason
     (lesson,) = memory.recall("How much did it rain in Isola yesterday?")
     assert (lesson.missing, lesson.unneeded) == (("precipitation",), ("temperature",))
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"), [(RAIN, {"precipitation"}), ("What does a tram ticket cost?", set())]
+)
+async def test_a_draft_that_contradicts_itself_is_put_right(planned, question, expected):
+    """It says that no sensor answers, and names types all the same."""
+    reply = {"thought": "It asks.", "answerable": False, "compute": "nothing"}
+    reply["needs"] = [{"type": t, "why": "it is needed", "place": "", "time": ""} for t in ("precipitation", "parking")]
+    plan, _, turns = await planned(question, by_role(planner=[calls("reply", reply)]))
+    assert types(plan) == expected and plan.answerable == bool(expected) and plan.planner == "llm"
+    assert spoken(turns) == ["planner", "reviewer"]
+
+
+async def test_a_place_that_is_not_the_questions_is_sent_back(planned):
+    answers = by_role(planner=[draft("precipitation", place="Isola"), draft("precipitation", place="Brera")])
+    plan, fake, turns = await planned(RAIN, answers)
+    assert {item.area.name for item in plan.items} == {"Brera"}
+    assert spoken(turns) == ["planner", "reviewer", "planner", "reviewer"]
+    assert "is not in the question" in json.dumps(fake.requests[1]["messages"])
 
 
 async def test_a_lesson_is_told_to_the_next_planner(planned):
@@ -135,14 +154,14 @@ async def test_a_lesson_is_told_to_the_next_planner(planned):
 
 async def test_two_agents_that_contradict_each_other_for_ever_are_ended_by_the_review(planned):
     """The Planner gives the same draft again and again."""
-    plan, _, turns = await planned(RAIN, by_role(planner=[draft("temperature", "outage")]))
+    plan, _, turns = await planned(RAIN, by_role(planner=[draft("precipitation", place="Isola")]))
     assert spoken(turns) == ["planner", "reviewer"] * 2
     assert types(plan) == {"precipitation"} and plan.planner == "llm"
     assert "the review put right" in plan.reason
 
 
 async def test_drafts_that_change_for_ever_are_mended_after_the_revisions(planned):
-    answers = [draft("temperature"), draft("outage"), draft("parking"), draft("humidity")]
+    answers = [draft("precipitation", place=place) for place in ("Isola", "Loreto", "Bovisa", "Lambrate")]
     plan, _, turns = await planned(RAIN, by_role(planner=answers), rules=Rules(revisions=2))
     assert spoken(turns) == ["planner", "reviewer"] * 3
     assert types(plan) == {"precipitation"}
@@ -275,7 +294,7 @@ async def test_a_manager_that_fails_is_replaced_by_the_rule(planned, tmp_path):
 
 
 async def test_the_limit_of_steps_ends_the_talk_with_the_offline_plan(planned, milan, now):
-    answers = by_role(planner=[draft("temperature"), draft("outage"), draft("parking")])
+    answers = by_role(planner=[draft("precipitation", place=place) for place in ("Isola", "Loreto", "Bovisa")])
     plan, _, turns = await planned(RAIN, answers, rules=Rules(Limits(steps=3), revisions=9))
     assert len(turns) == 3 and (plan.planner, plan.steps, plan.model) == ("offline", 3, "")
     assert plan.items == plan_offline(RAIN, now, milan).items
