@@ -29,8 +29,9 @@ class SecondOpinion(StrEnum):
     ADVISORY = "advisory"
 
 
-# From how sure the offline planner must be that a type is needed, and up to how sure, for a draft to be held to it.
-SURE, UNHEARD = 0.7, 0.15
+# From how likely the offline planner finds a type, and up to how likely, a draft is held to its choice. Between the two
+# it is hardly better than a guess.
+SURE, UNLIKELY = 0.6, 0.35
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,9 @@ def repaired(draft: Draft, findings: Iterable[Finding], opinion: Opinion) -> Dra
     ]
     added = {finding.type for finding in findings if finding.kind == "missing"} - {need.type for need in needs}
     needs += [need for need in draft_of(opinion).needs if need.type in added]
-    return draft.model_copy(update={"needs": needs, "answerable": bool(needs)})
+    if not needs:
+        return draft_of(opinion)
+    return draft.model_copy(update={"needs": needs, "answerable": True})
 
 
 def draft_of(opinion: Opinion) -> Draft:
@@ -178,7 +181,8 @@ def _unlike(items: Sequence[PlanItem], wanted: Iterable[Wanted]) -> list[Finding
 def _types(draft: Draft, opinion: Opinion, second: SecondOpinion) -> Iterable[Finding]:
     advice = second is SecondOpinion.ADVISORY
     have = {need.type for need in draft.needs} if draft.answerable else set()
-    sure = {one.type: one.why for one in opinion.reading.evidence if opinion.support[one.type] >= SURE}
+    chosen = {one.type: one.why for one in opinion.reading.evidence}
+    sure = {type_id: why for type_id, why in chosen.items() if opinion.support[type_id] >= SURE}
     if draft.answerable and not draft.needs:
         yield Finding("answerable", "it is said to be answerable, but needs no type; name them, or say it is not")
     elif draft.needs and not draft.answerable:
@@ -186,7 +190,7 @@ def _types(draft: Draft, opinion: Opinion, second: SecondOpinion) -> Iterable[Fi
     elif not draft.answerable and opinion.plan.answerable and sure:
         listed = "; ".join(f"{type_id}: {why}" for type_id, why in sure.items())
         yield Finding("answerable", f"it can be answered, since its words point to types: {listed}", advice=advice)
-    elif draft.answerable and not opinion.plan.answerable and all(v <= UNHEARD for v in opinion.support.values()):
+    elif draft.answerable and not opinion.plan.answerable and all(v <= UNLIKELY for v in opinion.support.values()):
         yield Finding("answerable", f"it can't be answered: {opinion.plan.reason}", advice=advice)
     else:
         for type_id, why in sure.items() if opinion.plan.answerable and draft.answerable else ():
@@ -195,8 +199,8 @@ def _types(draft: Draft, opinion: Opinion, second: SecondOpinion) -> Iterable[Fi
         for type_id in sorted(have):
             if type_id in opinion.reading.excluded:
                 yield Finding("unneeded", f"{type_id} must go: the question excludes it", type_id)
-            elif opinion.support[type_id] <= UNHEARD:
-                text = f"{type_id} must go: no word of the question bears on it"
+            elif opinion.support[type_id] <= UNLIKELY and type_id not in chosen:
+                text = f"{type_id} must go: hardly anything in the question bears on it"
                 yield Finding("unneeded", text, type_id, advice)
 
 

@@ -25,7 +25,7 @@ from agents.model import Budget, LanguageModel, Limits, ModelFailure
 from agents.offline import Opinion, unanswerable
 from agents.plan import DataPlan, PlanItem
 from agents.planning import approved, in_words, without_model
-from agents.review import SURE, UNHEARD, Finding, Reviewed, SecondOpinion
+from agents.review import SURE, UNLIKELY, Finding, Reviewed, SecondOpinion
 from agents.roles import (
     MANAGER,
     REVIEWER,
@@ -289,7 +289,7 @@ class Conversation:
         excluded = set(self.opinion.reading.excluded)
         if self.team.rules.second_opinion is SecondOpinion.ADVISORY:
             return set(types) - excluded
-        return {t for t in types if UNHEARD < self.opinion.support[t] < SURE} - excluded
+        return {t for t in types if UNLIKELY < self.opinion.support[t] < SURE} - excluded
 
     async def _verdict(self) -> Verdict | None:
         """The model's verdict; None where it has nothing to decide on, or gives none."""
@@ -371,7 +371,7 @@ class Conversation:
         words = f'"{opinion.window.words}"' if opinion.window.words else "none is said"
         lines += [f"- time: {words}; the data needed are from {start} to {end}"]
         for type_id, sure in sorted(opinion.support.items(), key=lambda pair: -pair[1]):
-            if sure > UNHEARD:
+            if sure > UNLIKELY or type_id in why:
                 word = "needed" if sure >= SURE else "perhaps"
                 lines.append(f"- {word}: {type_id}" + (f" ({why[type_id]})" if type_id in why else ""))
         if opinion.reading.excluded:
