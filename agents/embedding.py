@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -32,9 +33,15 @@ class Embedding:
         self._weights = {name.removeprefix("bert."): value for name, value in weights.items()}
         for name, (down, up) in changes.items():
             self._weights[f"{name}.weight"] = self._weights[f"{name}.weight"] + up @ down
+        self._threads = ThreadpoolController()
 
     def __call__(self, text: str) -> np.ndarray:
         """(SIZE,): the mean of the vectors of the text's tokens."""
+        # With more threads these small products are hardly faster, and much slower beside other busy processes.
+        with self._threads.limit(limits=1, user_api="blas"):
+            return self._mean_vector(text)
+
+    def _mean_vector(self, text: str) -> np.ndarray:
         tokens, w = np.array(tokenizer().encode(text).ids), self._weights
         x = w["embeddings.word_embeddings.weight"][tokens] + w["embeddings.position_embeddings.weight"][: len(tokens)]
         x = self._norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")

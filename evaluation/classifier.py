@@ -47,6 +47,7 @@ ALSO = _TESTS / "questions.yaml"  # learnt from too, but never left out: the wor
 UNSEEN = {
     "held out": _TESTS / "held_out_questions.yaml",
     "judge": _TESTS / "judge_questions.yaml",
+    "operators": _TESTS / "operators_questions.yaml",
     "dev.yaml": _ROOT / "evaluation" / "queries" / "dev.yaml",
     "paper.yaml": _ROOT / "evaluation" / "queries" / "paper.yaml",
 }

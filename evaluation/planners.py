@@ -24,6 +24,7 @@ from agents.data_api import load_apis
 from agents.local_time import units_back
 from agents.memory import Memory
 from agents.model import Budget, LanguageModel, Limits, ModelFailure, ModelSettings
+from agents.offline import load
 from agents.plan import Area
 from agents.planning import Planning
 from agents.review import SecondOpinion
@@ -232,6 +233,7 @@ class Rival:
     def running(self) -> Iterator[Planner]:
         """The planner, closed at the end."""
         if self.planner == "offline":
+            load()  # so that the first question's seconds are its own
             yield plan_offline
             return
         planner = (Agents if self.planner == "llm" else Naive)(self.asked)
