@@ -16,8 +16,9 @@ from importlib.resources import files
 
 from agents.cards import SensorCard, sensor_cards
 from agents.spelling import Spelling
+from twin.gazetteer import find_places
 from twin.sensor_types import sensor_types
-from twin.words import PhraseIndex, Word, fold, words
+from twin.words import SMALL_WORDS, PhraseIndex, Word, fold, words
 
 NEAR_WORDS = 6  # how far apart the two sides of "a ~ b" may stand
 EXCLUDED_WORDS = 6  # how far "except" reaches
@@ -53,7 +54,8 @@ class Reading:
 
     ``asked`` is the question in NFC form with blanks for what was left out: orders to the planner instead of a question
     (listed in ``ignored``), and sentences about what no sensor tells. ``excluded``: types named as not wanted.
-    ``honest`` has blanks for orders only, and ``heard`` is what the words of that say.
+    ``honest`` has blanks for orders only, and ``heard`` is what the words of that say. ``understood``: it names types,
+    and of every other word it is known too what it does: a place, a time, or one that holds the question together.
     """
 
     evidence: tuple[Evidence, ...]
@@ -63,6 +65,7 @@ class Reading:
     ignored: tuple[str, ...] = ()
     honest: str = ""
     heard: tuple[Heard, ...] = ()
+    understood: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ class Knowledge:
         self._cue_of_side = [number for number, _ in sides]
         self._index = PhraseIndex(side for _, side in sides)
         things = [cue.phrase for cue in self._cues if cue.kind in ("type", "hint", "topic", "group")]
+        self._plain = SMALL_WORDS | frozenset(re.findall("[a-z]+", fold(table["plain"]["words"])))
         self._spelling = Spelling(_parts(cue.phrase for cue in self._cues), _parts(things))
 
     def read(self, question: str) -> Reading:
@@ -141,7 +145,23 @@ class Knowledge:
         evidence = self._evidence(hits, set(excluded))
         asked = _only(text, [word for word in kept if word.sentence not in vetoes])
         reason = "" if evidence else _why_nothing(every_word, vetoes, hits, excluded, ignored)
-        return Reading(evidence, reason, asked, excluded, ignored, _only(text, kept), heard)
+        understood = bool(evidence) and not ignored and self._understood(text, kept, hits)
+        return Reading(evidence, reason, asked, excluded, ignored, _only(text, kept), heard, understood)
+
+    def _understood(self, text: str, kept: list[Word], hits: list[_Hit]) -> bool:
+        if {hit.cue.kind for hit in hits} - {"type", "hint", "topic", "group"} or "type" not in {
+            hit.cue.kind for hit in hits
+        }:
+            return False
+        of_cues = {i for hit in hits for i in hit.at}
+        places = find_places(text)
+        return all(
+            i in of_cues
+            or word.text in self._plain
+            or word.text.isdigit()
+            or any(place.start <= word.start < place.end for place in places)
+            for i, word in enumerate(kept)
+        )
 
     def _heard(self, hit: _Hit, vetoed: bool) -> Heard:
         kind, types, usual = hit.cue.kind, (), ()

@@ -22,6 +22,8 @@ from twin.sensor_types import bundled_types, sensor_types
 # From how likely a question can be answered it is planned, if there is a type that it needs at least so likely. Below
 # one half, since a plan too many costs an operator less than a question turned away.
 ANSWERABLE, LEAST = 0.35, 0.15
+# A question of which every word is known has the benefit of the doubt: from the first it counts as if the second.
+_DOUBT, _UNDERSTOOD = 0.1, 0.95
 _INSISTED = 0.8  # types as likely as this are chosen in any case
 # How sure words alone make a type: one that is named or that a phenomenon needs, one only hinted at, and others.
 _SURE, _HINTED, _UNHEARD = 0.95, 0.5, 0.02
@@ -83,6 +85,8 @@ def judged(reading: Reading, by: Classifier | None = None) -> tuple[Reading, dic
     if any(one.type not in bundled_types() for one in reading.evidence):
         return reading, by_words
     judgement = (by or classifier()).judge(reading)
+    if reading.understood and judgement.answerable >= _DOUBT:
+        judgement = replace(judgement, answerable=max(judgement.answerable, _UNDERSTOOD))
     inferred = [one.type for one in reading.evidence if one.inferred]
     needed = {t: 0.0 if t in reading.excluded else min(p, judgement.answerable) for t, p in judgement.types.items()}
     support = by_words | needed | {type_id: max(needed[type_id], _HINTED) for type_id in inferred}

@@ -53,7 +53,7 @@ UNSEEN = {
 }
 WEIGHTS = _ROOT / "agents" / "classifier.npz"
 # Two groups of writers whose questions the word lists were not made with: each is judged without the other.
-LATER = (("civic", "everyday", "milanesi"), ("contrast", "lombardi", "residents"))
+LATER = (("civic", "everyday", "milanesi", "newcomers"), ("contrast", "lombardi", "professionals", "residents"))
 # Quadratic penalties of the weights of signs, of what is seen of a question as a whole, of words and of the bias.
 PENALTY = {"signs": 0.1, "overall": 0.05, "words": 1.0, "bias": 0.01}
 STEPS = 400  # of the solver, at most

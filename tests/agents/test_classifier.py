@@ -141,6 +141,28 @@ def test_what_is_named_outright_is_chosen(milan, now, question, types):
     assert {one.type for one in found.reading.evidence} == types == {item.type for item in found.plan.items}
 
 
+@pytest.mark.parametrize(
+    ("question", "types"),
+    [
+        ("how hot is it", {"temperature"}),
+        ("temperature in Brera", {"temperature"}),
+        ("Has the electricity been going off around via Paolo Sarpi lately?", {"outage"}),
+        ("vento a San Siro ieri", {"wind_speed"}),
+    ],
+)
+def test_a_question_of_which_every_word_is_known_is_answered(milan, now, question, types):
+    assert knowledge().read(question).understood
+    for padded in (question, question.ljust(MAX_QUESTION_CHARS), question.upper()):
+        assert {item.type for item in plan_offline(padded, now, milan).items} == types
+
+
+@pytest.mark.parametrize(
+    "question", ["What is humidity?", "temperature of my fridge", "rain in London", "parking tickets", "it is", ""]
+)
+def test_of_other_questions_some_word_is_not(milan, now, question):
+    assert not knowledge().read(question).understood or not plan_offline(question, now, milan).answerable
+
+
 def test_the_reviewer_is_held_to_what_is_sure_and_not_to_what_nothing_speaks_for(milan, now):
     support = opinion("How much did it rain in Brera yesterday?", now, milan).support
     assert support["precipitation"] >= SURE

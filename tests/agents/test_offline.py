@@ -46,7 +46,7 @@ def test_many_other_questions(milan):
     assert scores["f1"] >= 0.98
     assert scores["window_iou"] >= 0.99
     assert scores["abstention"] == 1.0
-    assert min(row["f1"] for row in scores["queries"]) >= 0.6
+    assert min(row["f1"] for row in scores["queries"]) >= 0.5
 
 
 def test_the_same_question_gives_the_same_plan(milan, now):
