@@ -211,7 +211,8 @@ _SAINT = re.compile(r"(?:San|Santa|Santo|Sant|São|Saint|St)\b")
 _SAINT_FROM = 500_000  # inhabitants: churches, streets and hospitals have the saints' names too
 # Names of towns that are more often something else: months, words of this twin, given names.
 _NOT_TOWNS = frozenset(
-    "along bar bear buy clay hanno roses center centre goes jupiter limerick marte much nice salt say tire tyre vinto wedding"
+    "along bar bear buy clay hanno roses center centre goes jupiter limerick marte much nice salt say tire tyre vinto"
+    " wedding"
     " march mai april august mobile metro police university central centro green golden lido porta porto largo quarto"
     " prato holiday spring sunrise sunset time date derby deal most same best normal magenta corrente terrace fountain"
     " pianura parole data enterprise union delta superior power grid station airport forest bay"
