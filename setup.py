@@ -25,7 +25,7 @@ setup(
     ],
     include_package_data=True,
     package_data={
-        "agents": ["*.json", "*.npz", "*.toml", "*.yaml", "cards/*/*.toml", "examples/*.yaml"],
+        "agents": ["*.json", "*.npz", "*.toml", "*.yaml", "cards/*/*.toml"],
         "evaluation": ["*.toml", "queries/*.yaml", "recorded/*.jsonl"],
         "predictor": ["checkpoints/*/*"],
         "proto": ["*.proto", "*.pyi"],

@@ -149,9 +149,9 @@ class Knowledge:
         return Reading(evidence, reason, asked, excluded, ignored, _only(text, kept), heard, understood)
 
     def _understood(self, text: str, kept: list[Word], hits: list[_Hit]) -> bool:
-        if {hit.cue.kind for hit in hits} - {"type", "hint", "topic", "group"} or "type" not in {
-            hit.cue.kind for hit in hits
-        }:
+        """Whether types are named, nothing speaks against them, and no word is left whose meaning isn't known."""
+        kinds = {hit.cue.kind for hit in hits}
+        if "type" not in kinds or kinds - {"type", "hint", "topic", "group"}:
             return False
         of_cues = {i for hit in hits for i in hit.at}
         places = find_places(text)

@@ -30,7 +30,7 @@ class SecondOpinion(StrEnum):
 
 
 # From how likely the offline planner finds a type, and up to how likely, a draft is held to its choice. Between the two
-# it is hardly better than a guess.
+# the model decides.
 SURE, UNLIKELY = 0.6, 0.35
 
 

@@ -1,4 +1,4 @@
-"""What doctor says of the language model; its other findings are in test_cli.py."""
+"""What doctor says of the language model and the embedding; its other findings are in test_cli.py."""
 
 import asyncio
 from dataclasses import replace
@@ -43,3 +43,9 @@ async def test_the_language_model(answer, settings, good, advice):
     finding = await language_model(answer, **settings)
     assert finding.good is good and not finding.needed
     assert advice in finding.advice
+
+
+def test_a_missing_embedding(monkeypatch):
+    monkeypatch.setattr("controller.doctor.model_files", lambda: None)
+    finding = next(one for one in examine(Config()) if one.subject == "sentence embedding")
+    assert not finding.good and not finding.needed and "links-6g-twin[embedding]" in finding.advice
