@@ -6,7 +6,7 @@ opinion; the result of a program against the draft that it was written for.
 A finding says what is wrong and what would be right, in words for the Planner or the Coder.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,8 +22,9 @@ from twin.words import fold
 
 class SecondOpinion(StrEnum):
     """What the offline planner's opinion of the types counts for. BINDING: types that it is sure of are in, those for
-    which nothing speaks are out, and the model decides on those between. ADVISORY: the model is told once where it
-    differs, and then decides."""
+    which nothing speaks are out, and the models decide on those between: the Planner may add one, and one that the
+    offline planner chose goes only where Planner and Reviewer both leave it out. ADVISORY: the model is told once where
+    it differs, and then decides."""
 
     BINDING = "binding"
     ADVISORY = "advisory"
@@ -63,9 +64,17 @@ class Reviewed:
         return tuple(dict.fromkeys(area for one in self.wanted for area in one.areas))
 
 
-def review(draft: Draft, opinion: Opinion, context: Context, second: SecondOpinion, most_bytes: float) -> Reviewed:
-    """Check a draft for the question of ``opinion``. ``most_bytes``: of readings, before a plan is too large."""
-    findings = [*_types(draft, opinion, second)]
+def review(
+    draft: Draft,
+    opinion: Opinion,
+    context: Context,
+    second: SecondOpinion,
+    most_bytes: float,
+    released: Container[str] = (),
+) -> Reviewed:
+    """Check a draft for the question of ``opinion``. ``most_bytes``: of readings, before a plan is too large;
+    ``released``: types that the Reviewer's model has called unneeded, which a draft may leave out."""
+    findings = [*_types(draft, opinion, second, released)]
     wanted = []
     for need in {need.type: need for need in draft.needs}.values() if draft.answerable else ():
         areas, wrong_place = _areas(need.place, opinion, context)
@@ -178,7 +187,7 @@ def _unlike(items: Sequence[PlanItem], wanted: Iterable[Wanted]) -> list[Finding
 # --- Parts of a draft -------------------------------------------------------------------------------------------------
 
 
-def _types(draft: Draft, opinion: Opinion, second: SecondOpinion) -> Iterable[Finding]:
+def _types(draft: Draft, opinion: Opinion, second: SecondOpinion, released: Container[str]) -> Iterable[Finding]:
     advice = second is SecondOpinion.ADVISORY
     have = {need.type for need in draft.needs} if draft.answerable else set()
     chosen = {one.type: one.why for one in opinion.reading.evidence}
@@ -193,8 +202,9 @@ def _types(draft: Draft, opinion: Opinion, second: SecondOpinion) -> Iterable[Fi
     elif draft.answerable and not opinion.plan.answerable and all(v <= UNLIKELY for v in opinion.support.values()):
         yield Finding("answerable", f"it can't be answered: {opinion.plan.reason}", advice=advice)
     else:
-        for type_id, why in sure.items() if opinion.plan.answerable and draft.answerable else ():
-            if type_id not in have:
+        for type_id, why in chosen.items() if opinion.plan.answerable and draft.answerable else ():
+            held = type_id in sure or not (advice or type_id in released)
+            if type_id not in have and held:
                 yield Finding("missing", f"{type_id} is missing: {why}", type_id, advice)
         for type_id in sorted(have):
             if type_id in opinion.reading.excluded:

@@ -90,6 +90,7 @@ class Conversation:
         self._objections: tuple[str, ...] = ()  # to the draft, or to the program
         self._rejected: list[str] = []  # drafts that were sent back
         self._told: set[Finding] = set()  # advice that was given once
+        self._released: set[str] = set()  # types that the Reviewer's model called unneeded
         self._accepted: Reviewed | None = None
         self._program: Program | None = None
         self._outcome: Outcome | None = None
@@ -227,6 +228,7 @@ class Conversation:
         missing, unneeded = (self._open(types) for types in (verdict.missing, verdict.unneeded))
         have = {need.type for need in self._draft.needs}
         missing, unneeded = missing - have, unneeded & have
+        self._released |= unneeded
         if verdict.accept or not (missing or unneeded) or not self._revisions_left():
             return self._accept(
                 "every check holds, and the model accepts it" if verdict.accept else "every check holds"
@@ -240,7 +242,8 @@ class Conversation:
     def _check(self) -> Reviewed:
         # A person's advice counts for more than the offline planner's opinion.
         second = SecondOpinion.ADVISORY if self._advice else self.team.rules.second_opinion
-        return checks.review(self._draft, self.opinion, self.context, second, self.team.rules.most_bytes)
+        most_bytes = self.team.rules.most_bytes
+        return checks.review(self._draft, self.opinion, self.context, second, most_bytes, self._released)
 
     def _reject(self, findings: list[Finding], reflection: str = "") -> str:
         """Send the draft back; or mend it, when it was sent back often enough or is the same as before."""
@@ -289,7 +292,9 @@ class Conversation:
         excluded = set(self.opinion.reading.excluded)
         if self.team.rules.second_opinion is SecondOpinion.ADVISORY:
             return set(types) - excluded
-        return {t for t in types if UNLIKELY < self.opinion.support[t] < SURE} - excluded
+        chosen = {one.type for one in self.opinion.reading.evidence}
+        support = self.opinion.support
+        return {t for t in types if support[t] < SURE and (support[t] > UNLIKELY or t in chosen)} - excluded
 
     async def _verdict(self) -> Verdict | None:
         """The model's verdict; None where it has nothing to decide on, or gives none."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC
 
 import pytest
@@ -11,6 +12,7 @@ from agents import plan_offline
 from agents.data_api import load_apis
 from agents.memory import Memory
 from agents.model import LanguageModel, Limits, ModelSettings
+from agents.offline import opinion as offline_opinion
 from agents.planning import Planning
 from agents.review import SecondOpinion
 from agents.sandbox import Sandbox
@@ -174,6 +176,36 @@ async def test_an_advisory_second_opinion_is_told_once_and_then_the_model_decide
     assert types(plan) == {"precipitation", "humidity"}
     assert spoken(turns) == ["planner", "reviewer", "planner", "reviewer"]
     assert "humidity must go" in json.dumps(fake.requests[1]["messages"])
+
+
+@pytest.fixture
+def in_doubt(monkeypatch):
+    """The offline planner chooses temperature and precipitation here, and is not sure of the latter."""
+
+    def opinion(question, now, scenario):
+        found = offline_opinion(question, now, scenario)
+        assert {one.type for one in found.reading.evidence} == {"temperature", "precipitation"}
+        return replace(found, support={**found.support, "temperature": 0.9, "precipitation": 0.5})
+
+    monkeypatch.setattr("agents.planning.opinion", opinion)
+    return "How did temperature and rainfall go in Brera yesterday?"
+
+
+async def test_the_planner_alone_does_not_leave_out_what_the_offline_planner_chose(planned, in_doubt):
+    answers = by_role(planner=[draft("temperature")], reviewer=[verdict()])
+    plan, _, _ = await planned(in_doubt, answers)
+    assert types(plan) == {"temperature", "precipitation"} and plan.planner == "llm"
+    assert "the review put right: precipitation is missing" in plan.reason
+
+
+async def test_planner_and_reviewer_together_leave_it_out(planned, in_doubt):
+    answers = by_role(
+        planner=[draft("temperature", "precipitation"), draft("temperature")],
+        reviewer=[verdict(False, unneeded=["precipitation"]), verdict()],
+    )
+    plan, _, turns = await planned(in_doubt, answers)
+    assert types(plan) == {"temperature"}
+    assert spoken(turns) == ["planner", "reviewer"] * 2
 
 
 async def test_what_the_question_excludes_stays_out_whatever_the_model_says(planned):
