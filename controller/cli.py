@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--sensors", type=int, default=120, help="0 to 100,000 (default %(default)s)")
     make.add_argument("--seed", type=int, default=14, help="another seed, another city (default %(default)s)")
     make.add_argument("--out", metavar="FILE", type=Path, required=True, help="JSON file to write")
+    add("pipeline", _pipeline, "Print the OpenFlow tables of every kind of switch: what each may match and do.", [])
     optimizer_cli.add_commands(commands, common)
     train_cli.add_commands(commands)
     eval_cli.add_commands(commands)
@@ -141,6 +142,13 @@ def _request(kind, options: argparse.Namespace):
 
 def _as_dict(message) -> dict:
     return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def _pipeline(_: argparse.Namespace) -> int:
+    from controller.pipeline import described
+
+    print(described())
+    return DONE
 
 
 def _up(options: argparse.Namespace) -> int:

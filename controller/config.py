@@ -236,6 +236,17 @@ class OpenFlowConfig:
 
     listen_port: int = _key(6653, "TCP port on which `links up` lets Ryu wait for switches.", minimum=1, maximum=65_535)
     timeout_s: float = _key(10.0, "A flow program that is not confirmed by then has failed.", minimum=0.1)
+    reconcile_s: float = _key(
+        30.0, "How often what switches hold is compared with what they should, and mended, seconds.", minimum=0.1
+    )
+    return_after_s: float = _key(
+        5.0, "A link that was down counts again when it has been up for so long without a break, seconds.", minimum=0.0
+    )
+    tls_certificate: str = _key(
+        "", "PEM file of the controller's certificate; with tls_key and tls_ca it turns on TLS to the switches."
+    )
+    tls_key: str = _key("", "PEM file of the controller's private key.")
+    tls_ca: str = _key("", "PEM file that the switches' certificates are checked with.")
 
 
 @dataclass(frozen=True)
@@ -288,6 +299,11 @@ def load_config(path: str | Path | None = None, environment: MutableMapping[str,
     host, _, port = config.service.listen.rpartition(":")
     if not host or not port.isdigit() or not 0 <= int(port) < 65_536:
         raise ConfigError(f"service.listen: {config.service.listen!r} must be host:port, such as 127.0.0.1:50551")
+    tls = config.openflow.tls_certificate, config.openflow.tls_key, config.openflow.tls_ca
+    if any(tls) and not all(tls):
+        raise ConfigError(
+            "openflow: tls_certificate, tls_key and tls_ca go together; give all three, or none for no TLS"
+        )
     if config.scenario.sensor_types:
         _use_sensor_types(Path(config.scenario.sensor_types).absolute(), environment)
     return config

@@ -8,12 +8,15 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import grpc
 
-from controller.flows import FlowEntry, FlowError, desired_flows, entry_from_proto, installed_routes, program_to_proto
+from controller.entries import SwitchTable
+from controller.flow_messages import entry_from_proto, program_to_proto
+from controller.flows import desired_tables, installed_routes
+from controller.path_health import CellPath, PathHealth
 from controller.subscriptions import Subscriptions
 from proto import control_pb2, control_pb2_grpc
 from twin.path import Path
@@ -68,19 +71,22 @@ class _Session:
 class ControlPlane:
     """Wanted state and its confirmation. All methods run in the service's event loop."""
 
-    def __init__(self, wiring: Wiring, timeout_s: float):
+    def __init__(self, wiring: Wiring, timeout_s: float, return_after_s: float = 5.0):
         self.wiring = wiring
         self.timeout_s = timeout_s
         self.epoch = time.time_ns()
         self.routes: dict[str, Path] = {}
         self.connected: set[int] = set()
-        self.changed = Subscriptions()  # publishes "connections" or "routes"
+        self.avoided: frozenset[CellPath] = frozenset()  # paths that traffic keeps off, since they are or were broken
+        self.changed = Subscriptions()  # publishes "connections", "routes" or "paths"
+        self._health = PathHealth(wiring, return_after_s)
+        self._returning: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
         self._controller: _Session | None = None
         self._radio: _Session | None = None
         self._ready = asyncio.Event()  # the controller has its first program
         self._adopted: set[int] = set()  # switches whose routes, if they had some, are known here
-        self._confirmed: dict[int, tuple[FlowEntry, ...]] = {}
+        self._confirmed: dict[int, SwitchTable] = {}
         self._installing = asyncio.Lock()
         self._tasks: set[asyncio.Task] = set()  # kept here, or they might be collected while they run
 
@@ -106,10 +112,13 @@ class ControlPlane:
             await self._adopt()
             before, wanted = self.routes, self.routes | changes
             needed = self._switches_of({self.wiring.scenario.sensor[sensor].cell for sensor in changes})
+            absent = needed - self._ready_switches
+            if absent:
+                raise ControlPlaneError("flow entries not installed: " + self._reasons(absent, {}))
             try:
                 installed = await self._program(wanted, needed)
             except ControlPlaneError:
-                await self._restore(before)
+                await self._restore(before, needed)
                 raise
             if wanted != before:
                 self.routes = wanted
@@ -122,32 +131,34 @@ class ControlPlane:
         switches = [switch for c in wired for switch in (self.wiring.core, c.gateway, c.base_station, c.coordinator)]
         return {switch.datapath_id for switch in switches}
 
-    async def _restore(self, routes: dict[str, Path]) -> None:
+    @property
+    def _ready_switches(self) -> set[int]:
+        return self.connected & self._adopted
+
+    async def _restore(self, routes: dict[str, Path], switches: set[int]) -> None:
+        """Have switches hold former routes again, where the Ryu application has not seen to it already."""
         try:
-            await self._program(routes, set())
+            await self._program(routes, switches & self._ready_switches)
         except ControlPlaneError as error:
             log.error("the former routes could not be restored everywhere: %s", error)
 
-    async def _program(self, routes: Mapping[str, Path], needed: set[int]) -> Installed:
-        """Send the tables that differ from what is confirmed, and wait for the confirmations. Switches that are neither
-        needed nor connected are left out: they get their table when they connect."""
+    async def _program(self, routes: Mapping[str, Path], switches: set[int]) -> Installed:
+        """Send these switches their tables, where they differ from what is confirmed; all hold them then, or none."""
         session = self._attached()
-        ready = self.connected & self._adopted
-        if needed - ready:
-            raise ControlPlaneError("flow entries not installed: " + self._reasons(needed - ready, {}))
-        tables = desired_flows(self.wiring, routes)
-        changed = {dpid: tables[dpid] for dpid in ready & tables.keys() if self._confirmed.get(dpid) != tables[dpid]}
+        tables = desired_tables(self.wiring, routes, self.avoided)
+        changed = {dpid: tables[dpid] for dpid in sorted(switches) if self._confirmed.get(dpid) != tables[dpid]}
         sequence = next(self._numbers)
         if not changed:
             return Installed(sequence)
-        for dpid in changed:
-            self._confirmed.pop(dpid, None)
+        before = {dpid: self._confirmed.pop(dpid) for dpid in changed if dpid in self._confirmed}
         program = control_pb2.ControllerCommand(program=program_to_proto(self.epoch, sequence, changed))
         started = time.monotonic()
         result = await self._reply(session, sequence, program, "flow program")
         results = {switch.datapath_id: switch for switch in result.switches if switch.datapath_id in changed}
         confirmed = [switch for switch in results.values() if switch.confirmed]
         self._confirmed |= {switch.datapath_id: changed[switch.datapath_id] for switch in confirmed}
+        as_before = before.keys() & {dpid for dpid, switch in results.items() if switch.rolled_back}
+        self._confirmed |= {dpid: before[dpid] for dpid in as_before}
         failed = changed.keys() - {switch.datapath_id for switch in confirmed}
         if failed:
             raise ControlPlaneError("flow entries not installed: " + self._reasons(failed, results))
@@ -161,9 +172,10 @@ class ControlPlane:
 
     def _reasons(self, failed: Iterable[int], results: Mapping[int, control_pb2.SwitchResult]) -> str:
         names = {switch.datapath_id: switch.name for switch in self.wiring.switches}
+        at_fault = {dpid for dpid in failed if dpid not in results or results[dpid].error} or set(failed)
         reasons = [
             f"{names[dpid]}: {results[dpid].error if dpid in results else self._absence(dpid)}"
-            for dpid in sorted(failed)
+            for dpid in sorted(at_fault)
         ]
         return "; ".join(reasons[:5]) + (f"; and {len(reasons) - 5} more switches" if len(reasons) > 5 else "")
 
@@ -230,7 +242,10 @@ class ControlPlane:
             self._controller.commands.put_nowait(None)
         self._controller = session
         self._confirmed.clear()
+        switches = [switch for switch in switches if self._is_wired(switch)]
         self.connected = {switch.datapath_id for switch in switches if switch.connected}
+        for switch in switches:
+            self._heed_ports(switch)
         self.changed.publish("connections")
         return asyncio.create_task(self._welcome(session))
 
@@ -243,12 +258,7 @@ class ControlPlane:
                 self.changed.publish("routes")
 
     def _found(self, reply: control_pb2.StatsReply) -> dict[str, Path]:
-        rows = []
-        for flow in reply.flows:
-            try:
-                rows.append((flow.datapath_id, entry_from_proto(flow.entry)))
-            except FlowError as error:
-                log.warning("switch %#x reports what LINKs never writes: %s", flow.datapath_id, error)
+        rows = ((flow.datapath_id, entry_from_proto(flow.entry)) for flow in reply.flows)
         return installed_routes(self.wiring, rows)
 
     async def _complete(self) -> None:
@@ -258,9 +268,18 @@ class ControlPlane:
                 return
             try:
                 await self._adopt()
-                await self._program(self.routes, set())
+                await self._program(self.routes, self._ready_switches)
             except ControlPlaneError as error:
                 log.warning("%s", error)
+                await self._complete_one_by_one()
+
+    async def _complete_one_by_one(self) -> None:
+        """One switch that refuses its table shall not keep all others from theirs."""
+        for dpid in self._ready_switches:
+            try:
+                await self._program(self.routes, {dpid})
+            except ControlPlaneError as error:
+                log.error("%s", error)
 
     def detach_controller(self, session: _Session) -> None:
         session.close()
@@ -281,16 +300,66 @@ class ControlPlane:
             case "stats":
                 session.answer(report.stats.request, report.stats)
             case "switch":
-                dpid = report.switch.datapath_id
+                self._on_switch(report.switch)
+
+    def _on_switch(self, switch: control_pb2.SwitchState) -> None:
+        """A switch has come, gone, or has other ports than before."""
+        dpid = switch.datapath_id
+        if not self._is_wired(switch):
+            return
+        if not switch.connected:
+            self.connected.discard(dpid)
+            self._confirmed.pop(dpid, None)
+        else:
+            if dpid not in self.connected:
+                self.connected.add(dpid)
                 self._confirmed.pop(dpid, None)
-                if report.switch.connected:
-                    self.connected.add(dpid)
-                    task = asyncio.create_task(self._complete())
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-                else:
-                    self.connected.discard(dpid)
-                self.changed.publish("connections")
+                self._start(self._complete())
+            self._heed_ports(switch)
+        self.changed.publish("connections")
+
+    def _is_wired(self, switch: control_pb2.SwitchState) -> bool:
+        known = switch.datapath_id in {node.datapath_id for node in self.wiring.switches}
+        if not known:
+            log.error("switch %#x is not part of the scenario and gets no flow entries", switch.datapath_id)
+        return known
+
+    def _heed_ports(self, switch: control_pb2.SwitchState) -> None:
+        """Take note of ports that are up or down. A switch whose ports were not read says nothing of them."""
+        if switch.connected and switch.ports:
+            self._health.report(switch.datapath_id, {port.port for port in switch.ports if port.up}, time.monotonic())
+            self._avoid()
+
+    def _avoid(self) -> None:
+        """Keep traffic off the paths that are or were broken, now and when the next of them counts again."""
+        now_s, before = time.monotonic(), self.avoided
+        self.avoided = self._health.avoided(now_s)
+        for cell, path in sorted(self.avoided - before, key=str):
+            ports = ", ".join(self.down_ports((cell, path)))
+            log.warning("failover: cell %s leaves %s, port down: %s", cell, path.name, ports)
+        for cell, path in sorted(before - self.avoided, key=str):
+            log.warning("failover: cell %s may use %s again", cell, path.name)
+        if self._returning is not None:
+            self._returning.cancel()
+            self._returning = None
+        if (next_s := self._health.next_return_s()) is not None:
+            self._returning = asyncio.get_running_loop().call_later(max(0.0, next_s - now_s) + 0.001, self._avoid)
+        if self.avoided != before:
+            self.changed.publish("paths")
+            self._start(self._complete())
+
+    def down_ports(self, path: CellPath) -> list[str]:
+        """The ports for which a path is broken now, in words."""
+        return [self._port_name(port) for port in self._health.down_ports(path)]
+
+    def _port_name(self, port: tuple[int, int]) -> str:
+        names = {switch.datapath_id: switch.name for switch in self.wiring.switches}
+        return f"{names[port[0]]} port {port[1]}"
+
+    def _start(self, work: Coroutine) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def attach_radio(self, session: _Session) -> None:
         if self._radio is not None:

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from controller.config import Config, ForecastConfig
+from controller.path_health import CellPath
 from controller.workers import Workers
 from optimizer.decision import Decision, decide
 from predictor import QUANTILES, Forecast, Forecaster, forecaster
@@ -59,8 +60,12 @@ class Decisions:
         history: LoadHistory,
         workers: Workers,
         now_s: Callable[[], float],
+        avoided: Callable[[], Collection[CellPath]] = tuple,
     ):
+        """``avoided``: the paths that are broken now, or were a moment ago."""
         self._config = config
+        self._avoided = avoided
+        self._by_load: dict[str, Decision] = {}
         self._model = config.forecast
         self._resource_blocks = resource_blocks
         self._history = history
@@ -165,14 +170,29 @@ class Decisions:
         loads = {cell: forecasts[cell].decision_load for cell in cell_ids}
         name = described(settings.load, settings.window)
         if settings.policy == "tau":
-            decisions = decide(loads, settings.tau, settings.hysteresis, self.latest, name)
+            decisions = decide(loads, settings.tau, settings.hysteresis, self._by_load, name)
         else:
             decisions = {}
             for cell, load in loads.items():
                 least_free = 1 - 1 / self._resource_blocks[cell]
                 decisions |= decide({cell: load}, least_free, name=name)
+        self._by_load.update(decisions)
+        decisions = self.around_broken(decisions)
         self.latest.update(decisions)
         return forecasts, decisions
+
+    def around_broken(self, decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+        """The decisions, with Zigbee for cells whose 6G path is broken, unless Zigbee's is too: resource blocks would
+        be granted for nothing."""
+        avoided = self._avoided()
+
+        def kept(cell: str, decision: Decision) -> Decision:
+            broken = (cell, Path.SIXG) in avoided and (cell, Path.ZIGBEE) not in avoided
+            if decision.path is Path.ZIGBEE or not broken:
+                return decision
+            return replace(decision, path=Path.ZIGBEE, why=f"its 6G path is broken; else: {decision.why}")
+
+        return {cell: kept(cell, decision) for cell, decision in decisions.items()}
 
 
 def path_changes(

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from controller.flows import bytes_by_path, entry_from_proto, installed_routes
+from controller.flow_messages import entry_from_proto
+from controller.flows import bytes_by_path, installed_routes
 from controller.progress import Progress
 from controller.stack import Stack, StackError
 from controller.status import TIMEOUT_S, push_load

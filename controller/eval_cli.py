@@ -5,6 +5,7 @@ import importlib
 
 _EVALUATIONS = {
     "classifier": "how well the offline planner's classifier carries over to other people's questions; trains it",
+    "failover": "packets lost by cut links and restarts, on real switches (needs root)",
     "fig5": "accuracy of data planning against the agents' steps (the paper's Fig. 5)",
     "fig6": "latency against tau (the paper's Fig. 6)",
     "forecast": "errors of the load forecasters on a history file (the paper's Table III)",

@@ -11,6 +11,7 @@ from controller.messages import window
 from controller.subscriptions import SlowWatcher, Subscriptions
 from proto import network_pb2, network_pb2_grpc
 from twin.load_history import LoadHistory
+from twin.path import Path
 from twin.scenario import Scenario
 from twin.sensor_types import sensor_types
 from twin.store import TwinStore
@@ -147,6 +148,19 @@ class NetworkServicer(network_pb2_grpc.NetworkServiceServicer):
         except SlowWatcher:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow: events were waiting; watch again")
 
+    async def GetPaths(self, request, context):
+        return self._paths()
+
+    def _paths(self) -> network_pb2.Paths:
+        plane = self._plane
+        message = network_pb2.Paths()
+        for cell in self._scenario.cells:
+            for path in Path:
+                ports = plane.down_ports((cell.id, path))
+                avoided = (cell.id, path) in plane.avoided
+                message.paths.add(cell_id=cell.id, path=path.value, ports_down=ports, avoided=avoided)
+        return message
+
     async def _look_up(self, layer: int, ids: Sequence[str]) -> list[network_pb2.NetworkEvent]:
         """The layer's present state as events; ``ids`` names the cells or sensors, empty means all."""
         match layer:
@@ -160,6 +174,8 @@ class NetworkServicer(network_pb2_grpc.NetworkServiceServicer):
                 events = [network_pb2.NetworkEvent(data_load=row) for row in rows]
             case network_pb2.LAYER_ROUTES:
                 events = [network_pb2.NetworkEvent(routes=self._routes())]
+            case network_pb2.LAYER_PATHS:
+                events = [network_pb2.NetworkEvent(paths=self._paths())]
         for event in events:
             event.time.GetCurrentTime()
         return events

@@ -1,42 +1,73 @@
-"""OpenFlow 1.3 on the wire: flow entries to and from Ryu's messages, and the conversation with one switch.
+"""OpenFlow 1.3 on the wire: flow entries, groups and meters to and from Ryu's messages.
 
-Only this file and ``ryu_app.py`` know Ryu. os-ken, its maintained fork, has the same modules under ``os_ken``. With 4.2
-it takes Ryu's place by import lines, ``OSKenApp`` for ``RyuApp``, OSKEN_HUB_TYPE=eventlet, and a ``main`` of our own.
+Only this file, ``switch.py`` and ``ryu_app.py`` know Ryu. os-ken, its maintained fork, has the same modules under
+``os_ken``. With 4.2 it takes Ryu's place by import lines, ``OSKenApp`` for ``RyuApp``, OSKEN_HUB_TYPE=eventlet, and a
+``main`` of our own.
 """
 
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from ryu.lib import hub
+from ryu.ofproto import ofproto_common
 from ryu.ofproto import ofproto_v1_3 as ofproto
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
-from controller.flows import (
+from controller.entries import (
     COOKIE,
     COOKIE_MASK,
     MATCH_FIELDS,
     Action,
     ArpReply,
+    Bucket,
     FlowEntry,
+    Group,
+    Item,
     Match,
+    Meter,
     Other,
     Output,
-    difference,
+    SendBack,
+    ToGroup,
 )
 
 OFP_VERSION = ofproto.OFP_VERSION
-# Messages sent in one go before other greenlets get their turn.
-_CHUNK = 64
 _ARP_REPLY = 2
 _MAC_BITS, _IPV4_BITS = 48, 32
+# Errors of the ONF's bundle extension (EXT-230) by experimenter and type.
+_BUNDLE_ERRORS = {
+    (ofproto_common.ONF_EXPERIMENTER_ID, getattr(ofproto, name)): name
+    for name in dir(ofproto)
+    if name.startswith("ONFERR_ET_")
+}
+_METER_FLAGS = ofproto.OFPMF_KBPS | ofproto.OFPMF_BURST
 
 
-class SwitchLost(Exception):
-    """The conversation with a switch ended: connection closed, or no answer in time. Its state is unknown."""
+# --- To the switch --------------------------------------------------------------------------------------------------
 
 
-# --- Conversion -----------------------------------------------------------------------------------------------------
+def put(datapath, item: Item, present: bool) -> parser.MsgBase:
+    """The message that makes the switch hold the item; ``present``: something is in its slot."""
+    match item:
+        case FlowEntry():
+            return flow_mod(datapath, item)
+        case Group():
+            command = ofproto.OFPGC_MODIFY if present else ofproto.OFPGC_ADD
+            buckets = [
+                parser.OFPBucket(watch_port=one.watch_port, actions=_all_actions(one.actions)) for one in item.buckets
+            ]
+            return parser.OFPGroupMod(datapath, command, ofproto.OFPGT_FF, item.group_id, buckets)
+    command = ofproto.OFPMC_MODIFY if present else ofproto.OFPMC_ADD
+    band = parser.OFPMeterBandDrop(item.rate_kbps, item.burst_kbits)
+    return parser.OFPMeterMod(datapath, command, _METER_FLAGS, item.meter_id, [band])
+
+
+def remove(datapath, item: Item) -> parser.MsgBase:
+    """The message that takes exactly this item away, a flow entry only while it carries our cookie."""
+    match item:
+        case FlowEntry():
+            return flow_delete(datapath, item)
+        case Group():
+            return parser.OFPGroupMod(datapath, ofproto.OFPGC_DELETE, ofproto.OFPGT_FF, item.group_id)
+    return parser.OFPMeterMod(datapath, ofproto.OFPMC_DELETE, _METER_FLAGS, item.meter_id)
 
 
 def flow_mod(datapath, entry: FlowEntry) -> parser.OFPFlowMod:
@@ -75,19 +106,27 @@ def _match(match: Match) -> parser.OFPMatch:
 
 
 def _instructions(entry: FlowEntry) -> list:
-    instructions = []
+    instructions = [parser.OFPInstructionMeter(entry.meter_id)] if entry.meter_id else []
     if entry.actions:
-        actions = [message for action in entry.actions for message in _actions(action)]
+        actions = _all_actions(entry.actions)
         instructions.append(parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, actions))
     if entry.goto_table:
         instructions.append(parser.OFPInstructionGotoTable(entry.goto_table))
     return instructions
 
 
+def _all_actions(actions: Sequence[Action]) -> list:
+    return [message for action in actions for message in _actions(action)]
+
+
 def _actions(action: Action) -> list:
     match action:
         case Output(port):
             return [parser.OFPActionOutput(port)]
+        case ToGroup(number):
+            return [parser.OFPActionGroup(number)]
+        case SendBack(dscp):
+            return [parser.OFPActionSetField(ip_dscp=dscp), parser.OFPActionOutput(ofproto.OFPP_IN_PORT)]
         case ArpReply(mac, ipv4):
             return [
                 parser.NXActionRegMove("eth_src", "eth_dst", _MAC_BITS),
@@ -102,19 +141,53 @@ def _actions(action: Action) -> list:
     raise TypeError(f"{action!r} is what a switch reported; it cannot be sent")
 
 
+# --- From the switch ------------------------------------------------------------------------------------------------
+
+
 def entry_of(stats: parser.OFPFlowStats) -> FlowEntry:
     """The entry that a switch reports. What LINKs never writes becomes ``Match.other`` and ``Other``."""
     actions: tuple[Action, ...] = ()
-    goto_table = 0
+    goto_table = meter_id = 0
     for instruction in stats.instructions:
         match instruction:
             case parser.OFPInstructionGotoTable():
                 goto_table = instruction.table_id
+            case parser.OFPInstructionMeter():
+                meter_id = instruction.meter_id
             case parser.OFPInstructionActions(type=ofproto.OFPIT_APPLY_ACTIONS):
                 actions += _actions_of(instruction.actions)
             case _:
                 actions += (Other(str(instruction)),)
-    return FlowEntry(stats.table_id, stats.priority, stats.cookie, _match_of(stats.match), actions, goto_table)
+    return FlowEntry(
+        stats.table_id,
+        stats.priority,
+        stats.cookie,
+        _match_of(stats.match),
+        actions,
+        goto_table,
+        meter_id,
+        stats.idle_timeout,
+        stats.hard_timeout,
+        stats.flags,
+    )
+
+
+def group_of(stats: parser.OFPGroupDescStats) -> Group:
+    """The group that a switch reports."""
+    other = "" if stats.type == ofproto.OFPGT_FF else f"of type {stats.type}"
+    buckets = tuple(Bucket(one.watch_port, _actions_of(one.actions)) for one in stats.buckets)
+    if any(one.watch_group != ofproto.OFPG_ANY or one.weight for one in stats.buckets):
+        other = f"{other} with weights or watched groups".strip()
+    return Group(stats.group_id, buckets, other)
+
+
+def meter_of(stats: parser.OFPMeterConfigStats) -> Meter:
+    """The meter that a switch reports."""
+    match stats.bands:
+        case [parser.OFPMeterBandDrop(rate=rate, burst_size=burst)]:
+            flags = stats.flags & ~ofproto.OFPMF_STATS
+            return Meter(stats.meter_id, rate, burst, "" if flags == _METER_FLAGS else f"with flags {flags:#x}")
+    return Meter(stats.meter_id, 0, 0, f"with bands {stats.bands}")
 
 
 def _match_of(match: parser.OFPMatch) -> Match:
@@ -128,15 +201,25 @@ def _match_of(match: parser.OFPMatch) -> Match:
 
 
 def _actions_of(messages: Sequence) -> tuple[Action, ...]:
-    reply = _arp_reply_of(messages)
-    if reply:
-        return (reply,)
-    return tuple(
-        Output(message.port)
-        if isinstance(message, parser.OFPActionOutput) and message.port < ofproto.OFPP_MAX
-        else Other(str(message))
-        for message in messages
-    )
+    known = _arp_reply_of(messages) or _send_back_of(messages)
+    return (known,) if known else tuple(map(_action_of, messages))
+
+
+def _action_of(message) -> Action:
+    match message:
+        case parser.OFPActionOutput(port=port) if port < ofproto.OFPP_MAX:
+            return Output(port)
+        case parser.OFPActionGroup(group_id=number):
+            return ToGroup(number)
+    return Other(str(message))
+
+
+def _send_back_of(messages: Sequence) -> SendBack | None:
+    """The action whose messages these are, every one."""
+    match messages:
+        case [parser.OFPActionSetField(key="ip_dscp", value=dscp), parser.OFPActionOutput(port=ofproto.OFPP_IN_PORT)]:
+            return SendBack(dscp)
+    return None
 
 
 def _arp_reply_of(messages: Sequence) -> ArpReply | None:
@@ -164,206 +247,6 @@ def _meaning(message) -> tuple:
 def error_text(message: parser.OFPErrorMsg) -> str:
     """An OpenFlow error by the names of its type and code in the specification."""
     if message.type == ofproto.OFPET_EXPERIMENTER:
-        return f"OFPET_EXPERIMENTER {message.experimenter:#x} type {message.exp_type}"
+        name = _BUNDLE_ERRORS.get((message.experimenter, message.exp_type))
+        return name or f"OFPET_EXPERIMENTER {message.experimenter:#x} type {message.exp_type}"
     return f"{ofproto.ofp_error_type_to_str(message.type)} {ofproto.ofp_error_code_to_str(message.type, message.code)}"
-
-
-# --- Conversation ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class FlowCounters:
-    """An entry and what it has counted; bytes are Ethernet frames without FCS."""
-
-    entry: FlowEntry
-    packets: int
-    bytes: int
-    duration_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class PortStatus:
-    """A port of the switch; ``up`` means switched on and with a link."""
-
-    port: int
-    name: str
-    up: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PortCounters:
-    port: int
-    rx_packets: int
-    tx_packets: int
-    rx_bytes: int
-    tx_bytes: int
-    rx_dropped: int
-    tx_dropped: int
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What became of a table. ``errors`` empty: a barrier reply came after the last flow-mod, the switch holds it."""
-
-    added: int
-    modified: int
-    deleted: int
-    seconds: float
-    errors: tuple[str, ...]
-
-
-class Switch:
-    """The conversation with one connected switch: one exchange at a time, for as long as the connection lasts.
-
-    Methods block the calling greenlet and raise SwitchLost when the connection ends or an answer takes longer than
-    ``timeout_s``; the connection is then closed, for a new one starts from what the switch really holds.
-    """
-
-    def __init__(self, datapath, timeout_s: float = 5.0) -> None:
-        self.datapath = datapath
-        self.port_status: tuple[PortStatus, ...] = ()
-        self._timeout_s = timeout_s
-        self._entries: tuple[FlowEntry, ...] | None = None  # ours, as last read or confirmed; None: not known
-        self._turn = hub.Semaphore(1)
-        self._inbox = hub.Queue()
-        self._waiting_for: set[int] = set()
-        self._lost = ""
-
-    @property
-    def id(self) -> int:
-        return self.datapath.id
-
-    def deliver(self, message) -> bool:
-        """Hand in a reply or error from the switch; False: nobody waits for it."""
-        wanted = message.xid in self._waiting_for
-        if wanted:
-            self._inbox.put(message)
-        return wanted
-
-    def lose(self, reason: str) -> None:
-        """End the conversation: whoever waits, and whoever asks from now on, gets SwitchLost."""
-        self._lost = self._lost or reason
-        self._inbox.put(None)
-
-    def read_flows(self) -> tuple[FlowCounters, ...]:
-        """Our entries and their counters, as the switch holds them."""
-        with self._turn:
-            return self._read_flows()
-
-    def read_ports(self) -> tuple[PortStatus, ...]:
-        """The switch's ports, the local one left out; also kept in ``port_status``."""
-        with self._turn:
-            ports = self._collect(parser.OFPPortDescStatsRequest(self.datapath, 0))
-        down = ofproto.OFPPS_LINK_DOWN, ofproto.OFPPC_PORT_DOWN
-        self.port_status = tuple(
-            PortStatus(port.port_no, port.name.decode(), not (port.state & down[0] or port.config & down[1]))
-            for port in sorted(ports, key=lambda port: port.port_no)
-            if port.port_no < ofproto.OFPP_MAX
-        )
-        return self.port_status
-
-    def read_port_counters(self) -> tuple[PortCounters, ...]:
-        """Counters of the switch's ports, the local one left out."""
-        with self._turn:
-            ports = self._collect(parser.OFPPortStatsRequest(self.datapath, 0, ofproto.OFPP_ANY))
-        names = PortCounters.__slots__[1:]
-        return tuple(
-            PortCounters(port.port_no, *(getattr(port, name) for name in names))
-            for port in sorted(ports, key=lambda port: port.port_no)
-            if port.port_no < ofproto.OFPP_MAX
-        )
-
-    def apply(self, wanted: Iterable[FlowEntry]) -> Applied:
-        """Make the switch hold exactly ``wanted`` of ours, by the smallest change, confirmed by barrier.
-
-        Additions and modifications come first; deletions follow once those are confirmed, and only then. Refused
-        entries are reported, and what the switch holds is then read again. Raises SwitchLost, FlowError.
-        """
-        wanted = tuple(wanted)
-        with self._turn:
-            if self._entries is None:
-                self._read_flows()
-            changes = difference(self._entries, wanted)
-            started = time.monotonic()
-            put = [*changes.add, *changes.modify]
-            errors = self._confirm(put, [flow_mod(self.datapath, entry) for entry in put])
-            if changes.delete and not errors:
-                errors = self._confirm(changes.delete, [flow_delete(self.datapath, entry) for entry in changes.delete])
-            seconds = time.monotonic() - started
-            if errors:
-                self._read_flows()
-            else:
-                self._entries = wanted
-        counts = len(changes.add), len(changes.modify), len(changes.delete)
-        return Applied(*counts, seconds, tuple(errors))
-
-    def _read_flows(self) -> tuple[FlowCounters, ...]:
-        request = parser.OFPFlowStatsRequest(self.datapath, cookie=COOKIE, cookie_mask=COOKIE_MASK)
-        rows = tuple(
-            FlowCounters(entry_of(stats), stats.packet_count, stats.byte_count, stats.duration_sec)
-            for stats in self._collect(request)
-        )
-        self._entries = tuple(row.entry for row in rows)
-        return rows
-
-    def _collect(self, request) -> list:
-        """The rows of a statistics reply, from all its parts."""
-        parts, errors = self._exchange([request])
-        if errors:
-            self._give_up(f"{type(request).__name__}: {error_text(errors[request.xid])}")
-        return [row for part in parts for row in part.body]
-
-    def _confirm(self, entries: Sequence[FlowEntry], messages: list) -> list[str]:
-        """Send flow-mods and a barrier; what the switch refused, entry by entry."""
-        barrier = parser.OFPBarrierRequest(self.datapath)
-        _, errors = self._exchange([*messages, barrier])
-        if barrier.xid in errors:
-            self._give_up(f"barrier: {error_text(errors[barrier.xid])}")
-        entry_of_xid = {message.xid: entry for message, entry in zip(messages, entries, strict=True)}
-        return [f"{entry_of_xid[xid]}: {error_text(error)}" for xid, error in errors.items()]
-
-    def _exchange(self, messages: Sequence) -> tuple[list, dict[int, parser.OFPErrorMsg]]:
-        """Send messages, the last of which is answered; returns the parts of its answer, and errors by xid."""
-        if self._lost:
-            raise SwitchLost(self._lost)
-        for message in messages:
-            self.datapath.set_xid(message)
-        self._waiting_for = {message.xid for message in messages}
-        try:
-            for start in range(0, len(messages), _CHUNK):
-                self._send(messages[start : start + _CHUNK])
-            return self._receive(messages[-1].xid, self._timeout_s + len(messages) / 1000)
-        finally:
-            self._waiting_for = set()
-
-    def _send(self, messages: Sequence) -> None:
-        wire = bytearray()
-        for message in messages:
-            message.serialize()
-            wire += message.buf
-        if not self.datapath.send(wire):
-            self._give_up("the connection is closing")
-        hub.sleep(0)
-
-    def _receive(self, last_xid: int, timeout_s: float) -> tuple[list, dict[int, parser.OFPErrorMsg]]:
-        parts, errors = [], {}
-        while True:
-            try:
-                message = self._inbox.get(timeout=timeout_s)
-            except hub.QueueEmpty:
-                self._give_up(f"no answer within {timeout_s:g} s")
-            if message is None:
-                raise SwitchLost(self._lost)
-            if isinstance(message, parser.OFPErrorMsg):
-                errors[message.xid] = message
-                if message.xid == last_xid:
-                    return parts, errors
-            else:
-                parts.append(message)
-                if not getattr(message, "flags", 0) & ofproto.OFPMPF_REPLY_MORE:
-                    return parts, errors
-
-    def _give_up(self, reason: str) -> None:
-        self.lose(reason)
-        self.datapath.close()
-        raise SwitchLost(self._lost)

@@ -231,7 +231,8 @@ class Answerer:
         if self._config.decision.policy == "delay":
             loads = {cell: forecast.decision_load for cell, forecast in forecasts.items()}
             chosen = (self._by_delay(cell, sizes[cell], forecasts[cell], loads) for cell in sizes)
-            decisions = decisions | dict(zip(sizes, await asyncio.gather(*chosen), strict=True))
+            by_delay = dict(zip(sizes, await asyncio.gather(*chosen), strict=True))
+            decisions = decisions | self._decisions.around_broken(by_delay)
         tau = self._config.decision.tau
         emit(query_pb2.AskEvent(forecasts=messages.forecasts(self._config, [forecasts[cell] for cell in sizes])))
         emit(query_pb2.AskEvent(decisions=messages.decisions({cell: decisions[cell] for cell in sizes}, tau)))

@@ -70,9 +70,11 @@ class Service:
         self.events = Subscriptions()
         self.workers = workers
         self.history = LoadHistory(tuple(scenario.cell), slots=config.forecast.history_slots)
-        self.plane = ControlPlane(Wiring(scenario), config.openflow.timeout_s)
+        self.plane = ControlPlane(Wiring(scenario), config.openflow.timeout_s, config.openflow.return_after_s)
         resource_blocks = {cell.id: cell.resource_blocks for cell in self.scenario.cells}
-        self.decisions = Decisions(config, resource_blocks, self.history, self.workers, clock.now_s)
+        self.decisions = Decisions(
+            config, resource_blocks, self.history, self.workers, clock.now_s, lambda: self.plane.avoided
+        )
         self.clock = clock
         self.store = store
 
@@ -154,10 +156,16 @@ class Service:
         self.events.publish((network_pb2.LAYER_DATA_LOAD, (sensor_id,)))
 
     async def _publish_control_plane(self) -> None:
-        layers = {"connections": network_pb2.LAYER_CONNECTIONS, "routes": network_pb2.LAYER_ROUTES}
+        layers = {
+            "connections": network_pb2.LAYER_CONNECTIONS,
+            "routes": network_pb2.LAYER_ROUTES,
+            "paths": network_pb2.LAYER_PATHS,
+        }
         with self.plane.changed.subscribe() as changes:
             async for change in changes:
                 self.events.publish((layers[change], ()))
+                if change == "paths":
+                    self.decisions.new_sample.set()  # cells whose 6G broke are to leave it, or may come back to it
 
     async def _follow_telemetry(self, retrieving: Callable[[str], bool]) -> None:
         """Decide again when telemetry has come in, and move routed sensors whose cell went over tau, or back under.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import eventlet
 from eventlet import patcher, tpool
-from eventlet.queue import LightQueue
+from eventlet.queue import Full, LightQueue
 
 
 @contextmanager
@@ -52,6 +52,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.enable_http_proxy", 0),
 )
 _RPC_TIMEOUT_S = 5.0
+_REPORTS_WAITING = 1_000
 # The report itself is at fault, not the moment: sending it again would not help.
 _USELESS = {
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -109,9 +110,16 @@ class ServiceLink:
         self._closed = False
 
     def report(self, report: control_pb2.ControllerReport) -> None:
-        """Queue a report; without an attached service it is dropped."""
-        if self._outbox is not None:
-            self._outbox.put(report)
+        """Queue a report; without an attached service it is dropped. A service that takes none for too long is attached
+        to anew, which brings it up to date."""
+        if self._outbox is None:
+            return
+        try:
+            self._outbox.put_nowait(report)
+        except Full:
+            self._logger.error("links service at %s takes no reports; attaching again", self._connection.address)
+            if self._stream is not None:
+                self._stream.cancel()
 
     def run(self) -> None:
         """Attach, and attach again when the service has gone: at once, then with waiting times up to 1 s."""
@@ -136,7 +144,7 @@ class ServiceLink:
     def _attach(self, stub: control_pb2_grpc.ControlServiceStub) -> tuple[int, str]:
         """One attach from beginning to end: the number of commands received, and why it ended."""
         commands = 0
-        outbox = self._outbox = LightQueue()  # from here on, changes that the hello misses are reported
+        outbox = self._outbox = LightQueue(_REPORTS_WAITING)  # from here on, changes that the hello misses are reported
         reporter = eventlet.spawn(self._send_reports, stub, outbox)
         try:
             self._stream = stub.AttachController(self._hello(), metadata=self._connection.metadata)

@@ -20,6 +20,7 @@ def read(channel: grpc.Channel, metadata) -> dict:
         "connections": network.GetConnections(network_pb2.GetConnectionsRequest(), **ask),
         "traffic_load": network.GetTrafficLoad(network_pb2.GetTrafficLoadRequest(), **ask),
         "data_load": network.GetDataLoad(network_pb2.GetDataLoadRequest(), **ask),
+        "paths": network.GetPaths(network_pb2.GetPathsRequest(), **ask),
     }
     if now["connections"].controllers:
         now["flows"] = network.GetFlows(network_pb2.GetFlowsRequest(), **ask)
@@ -33,6 +34,10 @@ def show(now: dict, console: Console) -> None:
     console.print(f"Ryu application  {'attached' if connections.controllers else '[red]not attached[/]'}")
     console.print(f"radio emulator   {'attached' if connections.radio_emulators else '[yellow]not attached[/]'}")
     console.print(f"switches         {connected} of {len(connections.switches)} connected")
+    for path in now["paths"].paths:
+        if path.avoided:
+            why = f"down: {', '.join(path.ports_down)}" if path.ports_down else "up again, but not for long enough"
+            console.print(f"[red]failover[/]         cell {path.cell_id} keeps off {_PATH[path.path]}: {why}")
     flows = now.get("flows")
     if flows:
         sixg = sum(route.path == 1 for route in flows.routes)

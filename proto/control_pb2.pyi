@@ -35,31 +35,63 @@ class FlowProgram(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., tables: _Optional[_Iterable[_Union[SwitchTable, _Mapping]]] = ...) -> None: ...
 
 class SwitchTable(_message.Message):
-    __slots__ = ("datapath_id", "entries")
+    __slots__ = ("datapath_id", "entries", "groups", "meters")
     DATAPATH_ID_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    METERS_FIELD_NUMBER: _ClassVar[int]
     datapath_id: int
     entries: _containers.RepeatedCompositeFieldContainer[FlowEntry]
-    def __init__(self, datapath_id: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[FlowEntry, _Mapping]]] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    meters: _containers.RepeatedCompositeFieldContainer[Meter]
+    def __init__(self, datapath_id: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[FlowEntry, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., meters: _Optional[_Iterable[_Union[Meter, _Mapping]]] = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("group_id", "buckets")
+    GROUP_ID_FIELD_NUMBER: _ClassVar[int]
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    group_id: int
+    buckets: _containers.RepeatedCompositeFieldContainer[Bucket]
+    def __init__(self, group_id: _Optional[int] = ..., buckets: _Optional[_Iterable[_Union[Bucket, _Mapping]]] = ...) -> None: ...
+
+class Bucket(_message.Message):
+    __slots__ = ("watch_port", "actions")
+    WATCH_PORT_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    watch_port: int
+    actions: _containers.RepeatedCompositeFieldContainer[FlowAction]
+    def __init__(self, watch_port: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[FlowAction, _Mapping]]] = ...) -> None: ...
+
+class Meter(_message.Message):
+    __slots__ = ("meter_id", "rate_kbps", "burst_kbits")
+    METER_ID_FIELD_NUMBER: _ClassVar[int]
+    RATE_KBPS_FIELD_NUMBER: _ClassVar[int]
+    BURST_KBITS_FIELD_NUMBER: _ClassVar[int]
+    meter_id: int
+    rate_kbps: int
+    burst_kbits: int
+    def __init__(self, meter_id: _Optional[int] = ..., rate_kbps: _Optional[int] = ..., burst_kbits: _Optional[int] = ...) -> None: ...
 
 class FlowEntry(_message.Message):
-    __slots__ = ("table_id", "priority", "cookie", "match", "actions", "goto_table")
+    __slots__ = ("table_id", "priority", "cookie", "match", "actions", "goto_table", "meter_id")
     TABLE_ID_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     COOKIE_FIELD_NUMBER: _ClassVar[int]
     MATCH_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
     GOTO_TABLE_FIELD_NUMBER: _ClassVar[int]
+    METER_ID_FIELD_NUMBER: _ClassVar[int]
     table_id: int
     priority: int
     cookie: int
     match: FlowMatch
     actions: _containers.RepeatedCompositeFieldContainer[FlowAction]
     goto_table: int
-    def __init__(self, table_id: _Optional[int] = ..., priority: _Optional[int] = ..., cookie: _Optional[int] = ..., match: _Optional[_Union[FlowMatch, _Mapping]] = ..., actions: _Optional[_Iterable[_Union[FlowAction, _Mapping]]] = ..., goto_table: _Optional[int] = ...) -> None: ...
+    meter_id: int
+    def __init__(self, table_id: _Optional[int] = ..., priority: _Optional[int] = ..., cookie: _Optional[int] = ..., match: _Optional[_Union[FlowMatch, _Mapping]] = ..., actions: _Optional[_Iterable[_Union[FlowAction, _Mapping]]] = ..., goto_table: _Optional[int] = ..., meter_id: _Optional[int] = ...) -> None: ...
 
 class FlowMatch(_message.Message):
-    __slots__ = ("in_port", "eth_type", "eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "arp_op", "arp_spa", "arp_tpa", "arp_sha")
+    __slots__ = ("in_port", "eth_type", "eth_src", "eth_dst", "ipv4_src", "ipv4_dst", "arp_op", "arp_spa", "arp_tpa", "arp_sha", "ip_dscp")
     IN_PORT_FIELD_NUMBER: _ClassVar[int]
     ETH_TYPE_FIELD_NUMBER: _ClassVar[int]
     ETH_SRC_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +102,7 @@ class FlowMatch(_message.Message):
     ARP_SPA_FIELD_NUMBER: _ClassVar[int]
     ARP_TPA_FIELD_NUMBER: _ClassVar[int]
     ARP_SHA_FIELD_NUMBER: _ClassVar[int]
+    IP_DSCP_FIELD_NUMBER: _ClassVar[int]
     in_port: int
     eth_type: int
     eth_src: str
@@ -80,15 +113,20 @@ class FlowMatch(_message.Message):
     arp_spa: str
     arp_tpa: str
     arp_sha: str
-    def __init__(self, in_port: _Optional[int] = ..., eth_type: _Optional[int] = ..., eth_src: _Optional[str] = ..., eth_dst: _Optional[str] = ..., ipv4_src: _Optional[str] = ..., ipv4_dst: _Optional[str] = ..., arp_op: _Optional[int] = ..., arp_spa: _Optional[str] = ..., arp_tpa: _Optional[str] = ..., arp_sha: _Optional[str] = ...) -> None: ...
+    ip_dscp: int
+    def __init__(self, in_port: _Optional[int] = ..., eth_type: _Optional[int] = ..., eth_src: _Optional[str] = ..., eth_dst: _Optional[str] = ..., ipv4_src: _Optional[str] = ..., ipv4_dst: _Optional[str] = ..., arp_op: _Optional[int] = ..., arp_spa: _Optional[str] = ..., arp_tpa: _Optional[str] = ..., arp_sha: _Optional[str] = ..., ip_dscp: _Optional[int] = ...) -> None: ...
 
 class FlowAction(_message.Message):
-    __slots__ = ("output", "arp_reply")
+    __slots__ = ("output", "arp_reply", "to_group", "send_back")
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     ARP_REPLY_FIELD_NUMBER: _ClassVar[int]
+    TO_GROUP_FIELD_NUMBER: _ClassVar[int]
+    SEND_BACK_FIELD_NUMBER: _ClassVar[int]
     output: int
     arp_reply: ArpReply
-    def __init__(self, output: _Optional[int] = ..., arp_reply: _Optional[_Union[ArpReply, _Mapping]] = ...) -> None: ...
+    to_group: int
+    send_back: int
+    def __init__(self, output: _Optional[int] = ..., arp_reply: _Optional[_Union[ArpReply, _Mapping]] = ..., to_group: _Optional[int] = ..., send_back: _Optional[int] = ...) -> None: ...
 
 class ArpReply(_message.Message):
     __slots__ = ("mac", "ipv4")
@@ -129,7 +167,7 @@ class ProgramResult(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., switches: _Optional[_Iterable[_Union[SwitchResult, _Mapping]]] = ...) -> None: ...
 
 class SwitchResult(_message.Message):
-    __slots__ = ("datapath_id", "confirmed", "error", "added", "modified", "deleted", "seconds")
+    __slots__ = ("datapath_id", "confirmed", "error", "added", "modified", "deleted", "seconds", "rolled_back")
     DATAPATH_ID_FIELD_NUMBER: _ClassVar[int]
     CONFIRMED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +175,7 @@ class SwitchResult(_message.Message):
     MODIFIED_FIELD_NUMBER: _ClassVar[int]
     DELETED_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    ROLLED_BACK_FIELD_NUMBER: _ClassVar[int]
     datapath_id: int
     confirmed: bool
     error: str
@@ -144,7 +183,8 @@ class SwitchResult(_message.Message):
     modified: int
     deleted: int
     seconds: float
-    def __init__(self, datapath_id: _Optional[int] = ..., confirmed: _Optional[bool] = ..., error: _Optional[str] = ..., added: _Optional[int] = ..., modified: _Optional[int] = ..., deleted: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+    rolled_back: bool
+    def __init__(self, datapath_id: _Optional[int] = ..., confirmed: _Optional[bool] = ..., error: _Optional[str] = ..., added: _Optional[int] = ..., modified: _Optional[int] = ..., deleted: _Optional[int] = ..., seconds: _Optional[float] = ..., rolled_back: _Optional[bool] = ...) -> None: ...
 
 class SwitchState(_message.Message):
     __slots__ = ("datapath_id", "connected", "ports")

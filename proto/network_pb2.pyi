@@ -19,11 +19,13 @@ class Layer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LAYER_TRAFFIC_LOAD: _ClassVar[Layer]
     LAYER_DATA_LOAD: _ClassVar[Layer]
     LAYER_ROUTES: _ClassVar[Layer]
+    LAYER_PATHS: _ClassVar[Layer]
 LAYER_UNSPECIFIED: Layer
 LAYER_CONNECTIONS: Layer
 LAYER_TRAFFIC_LOAD: Layer
 LAYER_DATA_LOAD: Layer
 LAYER_ROUTES: Layer
+LAYER_PATHS: Layer
 
 class GetConnectionsRequest(_message.Message):
     __slots__ = ()
@@ -200,18 +202,42 @@ class WatchRequest(_message.Message):
     def __init__(self, layers: _Optional[_Iterable[_Union[Layer, str]]] = ...) -> None: ...
 
 class NetworkEvent(_message.Message):
-    __slots__ = ("time", "connections", "traffic_load", "data_load", "routes")
+    __slots__ = ("time", "connections", "traffic_load", "data_load", "routes", "paths")
     TIME_FIELD_NUMBER: _ClassVar[int]
     CONNECTIONS_FIELD_NUMBER: _ClassVar[int]
     TRAFFIC_LOAD_FIELD_NUMBER: _ClassVar[int]
     DATA_LOAD_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
     time: _timestamp_pb2.Timestamp
     connections: Connections
     traffic_load: CellLoad
     data_load: SensorData
     routes: Routes
-    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., connections: _Optional[_Union[Connections, _Mapping]] = ..., traffic_load: _Optional[_Union[CellLoad, _Mapping]] = ..., data_load: _Optional[_Union[SensorData, _Mapping]] = ..., routes: _Optional[_Union[Routes, _Mapping]] = ...) -> None: ...
+    paths: Paths
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., connections: _Optional[_Union[Connections, _Mapping]] = ..., traffic_load: _Optional[_Union[CellLoad, _Mapping]] = ..., data_load: _Optional[_Union[SensorData, _Mapping]] = ..., routes: _Optional[_Union[Routes, _Mapping]] = ..., paths: _Optional[_Union[Paths, _Mapping]] = ...) -> None: ...
+
+class GetPathsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Paths(_message.Message):
+    __slots__ = ("paths",)
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    paths: _containers.RepeatedCompositeFieldContainer[CellPath]
+    def __init__(self, paths: _Optional[_Iterable[_Union[CellPath, _Mapping]]] = ...) -> None: ...
+
+class CellPath(_message.Message):
+    __slots__ = ("cell_id", "path", "ports_down", "avoided")
+    CELL_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    PORTS_DOWN_FIELD_NUMBER: _ClassVar[int]
+    AVOIDED_FIELD_NUMBER: _ClassVar[int]
+    cell_id: str
+    path: _common_pb2.Path
+    ports_down: _containers.RepeatedScalarFieldContainer[str]
+    avoided: bool
+    def __init__(self, cell_id: _Optional[str] = ..., path: _Optional[_Union[_common_pb2.Path, str]] = ..., ports_down: _Optional[_Iterable[str]] = ..., avoided: _Optional[bool] = ...) -> None: ...
 
 class Routes(_message.Message):
     __slots__ = ("routes",)

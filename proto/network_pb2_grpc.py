@@ -60,6 +60,11 @@ class NetworkServiceStub:
                 request_serializer=proto_dot_network__pb2.GetFlowsRequest.SerializeToString,
                 response_deserializer=proto_dot_network__pb2.Flows.FromString,
                 _registered_method=True)
+        self.GetPaths = channel.unary_unary(
+                '/links.v1.NetworkService/GetPaths',
+                request_serializer=proto_dot_network__pb2.GetPathsRequest.SerializeToString,
+                response_deserializer=proto_dot_network__pb2.Paths.FromString,
+                _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/links.v1.NetworkService/Watch',
                 request_serializer=proto_dot_network__pb2.WatchRequest.SerializeToString,
@@ -102,6 +107,13 @@ class NetworkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPaths(self, request, context):
+        """Which paths of which cells are whole, and which are avoided.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Watch(self, request, context):
         """The current state of the chosen layers, then every change. A slow reader is cut off with RESOURCE_EXHAUSTED.
         """
@@ -136,6 +148,11 @@ def add_NetworkServiceServicer_to_server(servicer, server):
                     servicer.GetFlows,
                     request_deserializer=proto_dot_network__pb2.GetFlowsRequest.FromString,
                     response_serializer=proto_dot_network__pb2.Flows.SerializeToString,
+            ),
+            'GetPaths': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPaths,
+                    request_deserializer=proto_dot_network__pb2.GetPathsRequest.FromString,
+                    response_serializer=proto_dot_network__pb2.Paths.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -279,6 +296,33 @@ class NetworkService:
             '/links.v1.NetworkService/GetFlows',
             proto_dot_network__pb2.GetFlowsRequest.SerializeToString,
             proto_dot_network__pb2.Flows.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPaths(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/links.v1.NetworkService/GetPaths',
+            proto_dot_network__pb2.GetPathsRequest.SerializeToString,
+            proto_dot_network__pb2.Paths.FromString,
             options,
             channel_credentials,
             insecure,

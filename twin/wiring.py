@@ -102,5 +102,10 @@ class Wiring:
         return tuple(links)
 
 
+def role_of(datapath_id: int) -> str | None:
+    """The role that a datapath id says; None: none of ours."""
+    return next((role for role, number in _ROLES.items() if datapath_id >> 32 == number), None)
+
+
 def _switch(name: str, role: str, index: int, cell: str | None) -> SwitchNode:
     return SwitchNode(name, role, (_ROLES[role] << 32) | index, cell)

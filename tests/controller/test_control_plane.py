@@ -7,7 +7,7 @@ import pytest
 from fake_clients import FakeController, FakeRadio, until
 
 from controller.control_plane import ControlPlane, ControlPlaneError, ControlServicer
-from controller.flows import desired_flows
+from controller.flows import desired_tables, path_ports
 from proto import control_pb2, control_pb2_grpc
 from twin.path import Path
 from twin.scenario import Cell, Coordinator, District, Radio, Scenario, Sensor
@@ -45,13 +45,13 @@ WIRING = Wiring(scenario())
 ALL = {switch.datapath_id for switch in WIRING.switches}
 
 
-def tables(routes):
-    return {dpid: set(entries) for dpid, entries in desired_flows(WIRING, routes).items()}
+def tables(routes, avoided=()):
+    return desired_tables(WIRING, routes, avoided)
 
 
 @asynccontextmanager
-async def serving(timeout_s=2.0):
-    plane = ControlPlane(WIRING, timeout_s)
+async def serving(timeout_s=2.0, return_after_s=0.2):
+    plane = ControlPlane(WIRING, timeout_s, return_after_s)
     server = grpc.aio.server()
     control_pb2_grpc.add_ControlServiceServicer_to_server(ControlServicer(plane), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -109,6 +109,62 @@ async def test_a_refusing_switch_fails_the_installation_and_the_former_routes_co
         await plane.install({})
         assert plane.routes == {"s11": Path.SIXG}
         assert controller.tables == tables(plane.routes)
+
+
+async def test_a_switch_that_refuses_does_not_keep_other_cells_from_their_routes():
+    async with serving() as (plane, channel):
+        controller, gateway = FakeController("r1", ALL), WIRING.cells["C2"].gateway.datapath_id
+        controller.refuse[gateway] = "OFPET_FLOW_MOD_FAILED: table full"
+        async with controller.attached(channel):
+            await plane.install({"s11": Path.SIXG})
+            expected = tables({"s11": Path.SIXG})
+            del expected[gateway]
+            assert controller.tables == expected
+            with pytest.raises(ControlPlaneError, match="gw02: OFPET_FLOW_MOD_FAILED: table full$"):
+                await plane.install({"s21": Path.SIXG})
+            assert controller.tables == expected and plane.routes == {"s11": Path.SIXG}
+
+
+async def test_a_broken_path_is_left_for_both_directions_and_taken_again_after_a_while():
+    """Hysteresis: a link that comes and goes within the time does not take the traffic with it."""
+    station = WIRING.cells["C1"].base_station.datapath_id
+    async with serving(return_after_s=0.6) as (plane, channel), FakeController("r1", ALL).attached(channel) as ryu:
+        routes = {"s11": Path.SIXG, "s12": Path.ZIGBEE, "s21": Path.SIXG}
+        await plane.install(routes)
+        broken, whole = [(1, False), (2, True)], [(1, True), (2, True)]
+        await ryu.report_switch(channel, station, True, broken)
+        await until(lambda: ryu.tables == tables(routes, {("C1", Path.SIXG)}))
+        programs = len(ryu.programs)
+        for up in (whole, broken, whole):  # flaps
+            await ryu.report_switch(channel, station, True, up)
+        assert plane.avoided == {("C1", Path.SIXG)}
+        assert len(ryu.programs) == programs
+        await until(lambda: ryu.tables == tables(routes))
+        assert plane.avoided == set()
+        assert plane.routes == routes  # what was decided is not changed by it
+
+
+async def test_every_port_on_a_path_counts_and_a_switch_that_is_away_says_nothing():
+    async with serving() as (plane, channel), FakeController("r1", ALL).attached(channel) as ryu:
+        await plane.install({})
+        for path, ports in path_ports(WIRING.cells["C2"], WIRING).items():
+            for dpid, port in ports:
+                known = [p for d, p in sum(path_ports(WIRING.cells["C2"], WIRING).values(), ()) if d == dpid]
+                known += [2, 3] if dpid == WIRING.core.datapath_id else []
+                await ryu.report_switch(channel, dpid, True, [(p, p != port) for p in known])
+                assert plane.avoided == {("C2", path)}, (dpid, port)
+                await ryu.report_switch(channel, dpid, False)
+                assert plane.avoided == {("C2", path)}
+                await ryu.report_switch(channel, dpid, True, [(p, True) for p in known])
+                await until(lambda: plane.avoided == set())
+
+
+async def test_a_switch_that_is_not_of_the_scenario_is_named_and_ignored(caplog):
+    async with serving() as (plane, channel), FakeController("r1", ALL).attached(channel) as ryu:
+        await plane.install({"s11": Path.SIXG})
+        await ryu.report_switch(channel, 0x2_0000_0099, True)
+        assert 0x2_0000_0099 not in plane.connected and 0x2_0000_0099 not in ryu.tables
+        assert "switch 0x200000099 is not part of the scenario" in caplog.text
 
 
 async def test_a_switch_that_is_away_fails_only_those_who_need_it():

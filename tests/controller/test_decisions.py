@@ -27,14 +27,14 @@ class Inline:
         return function(settings, history, horizon)
 
 
-def make(cells, model="persistence", workers=2, slots=300, **decision):
+def make(cells, model="persistence", workers=2, slots=300, avoided=tuple, **decision):
     config = Config(
         service=ServiceConfig(workers=workers),
         decision=DecisionConfig(**decision),
         forecast=ForecastConfig(model=model, history_slots=slots),
     )
     history, now = LoadHistory(cells, slots=slots), [NOW]
-    made = Decisions(config, dict.fromkeys(cells, 100), history, Inline(), lambda: now[0])
+    made = Decisions(config, dict.fromkeys(cells, 100), history, Inline(), lambda: now[0], avoided)
     return made, history, now
 
 
@@ -204,3 +204,21 @@ def test_nobody_comes_to_6g_without_a_grant_in_the_middle_of_a_retrieval():
     """a2 was refused by admission: its cell is on 6G, it is not."""
     routes = {"a1": Path.SIXG, "a2": Path.ZIGBEE, "b1": Path.ZIGBEE}
     assert changes(routes, {"a": 0.1, "b": 0.1}, retrieving={"a"}) == {"b1": Path.SIXG}
+
+
+async def test_a_cell_whose_6g_path_is_broken_takes_zigbee_while_that_works():
+    broken = set()
+    decisions, history, _ = make(["a", "b"], avoided=lambda: broken)
+    for cell in ("a", "b"):
+        observe(decisions, history, cell, 0.2)
+    _, before = await decisions.decide(["a", "b"])
+    assert {decision.path for decision in before.values()} == {Path.SIXG}
+    broken.add(("a", Path.SIXG))
+    _, now = await decisions.decide(["a", "b"])
+    assert (now["a"].path, now["b"].path) == (Path.ZIGBEE, Path.SIXG)
+    assert now["a"].why.startswith("its 6G path is broken") and decisions.latest["a"] is now["a"]
+    broken.add(("a", Path.ZIGBEE))
+    assert (await decisions.decide(["a"]))[1]["a"].path is Path.SIXG
+    broken.clear()
+    _, after = await decisions.decide(["a", "b"])
+    assert after == before  # no hysteresis of the load: that was never over tau

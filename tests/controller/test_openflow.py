@@ -1,30 +1,34 @@
-"""The OpenFlow adapter: conversions through Ryu's real bytes, and the conversation with a switch (``fake_switch``)."""
+"""The OpenFlow adapter: conversions through Ryu's real bytes, to a switch (``fake_switch``) and back."""
 
 import struct
 from dataclasses import replace
 
 import pytest
-from fake_switch import (
-    ADD,
-    BARRIER_REQUEST,
-    DELETE_STRICT,
-    FLOW_MOD,
-    MULTIPART_REQUEST,
-    FakeSwitch,
-    messages_of,
-)
+from fake_datapath import FakeDatapath, connect
+from fake_switch import FakeSwitch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ryu.lib import hub
-from ryu.ofproto import ofproto_parser, ofproto_protocol
 from ryu.ofproto import ofproto_v1_3 as ofproto
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
-from controller.flows import COOKIE, ArpReply, FlowEntry, FlowError, Kind, Match, Other, Output, cookie, desired_flows
-from controller.openflow import OFP_VERSION, PortCounters, PortStatus, Switch, SwitchLost, entry_of, flow_mod
-from twin.generate import make_scenario
-from twin.path import Path
-from twin.wiring import Wiring
+from controller.entries import (
+    COOKIE,
+    ArpReply,
+    Bucket,
+    FlowEntry,
+    Group,
+    Kind,
+    Match,
+    Meter,
+    Other,
+    Output,
+    SendBack,
+    SwitchTable,
+    ToGroup,
+    cookie,
+)
+from controller.openflow import entry_of, flow_mod, group_of, meter_of, put
+from controller.transaction import transact
 
 MACS = st.integers(0, 2**48 - 1).map(lambda n: ":".join(f"{n:012x}"[i : i + 2] for i in range(0, 12, 2)))
 IPV4S = st.tuples(*[st.integers(0, 255)] * 4).map(lambda parts: ".".join(map(str, parts)))
@@ -37,8 +41,13 @@ def optional(values, none=""):
 
 IP_MATCHES = st.builds(
     Match, in_port=optional(PORTS, 0), eth_type=st.just(0x0800), eth_src=optional(MACS), eth_dst=optional(MACS),
-    ipv4_src=optional(IPV4S), ipv4_dst=optional(IPV4S),
+    ipv4_src=optional(IPV4S), ipv4_dst=optional(IPV4S), ip_dscp=optional(st.integers(1, 63), 0),
 )  # fmt: skip
+ACTIONS = st.one_of(
+    st.builds(Output, PORTS),
+    st.builds(ToGroup, st.integers(0x4C000000, 0x4CFFFFFF)),
+    st.builds(SendBack, st.integers(0, 63)),
+)
 ARP_MATCHES = st.builds(
     Match, in_port=optional(PORTS, 0), eth_type=st.just(0x0806), eth_src=optional(MACS),
     arp_op=optional(st.integers(1, 65_535), 0), arp_spa=optional(IPV4S), arp_tpa=optional(IPV4S),
@@ -51,39 +60,26 @@ ENTRIES = st.builds(
     cookie=st.sampled_from(Kind).map(cookie),
     match=st.one_of(st.just(Match()), IP_MATCHES, ARP_MATCHES),
     actions=st.one_of(
-        st.lists(st.builds(Output, PORTS), max_size=2).map(tuple), st.builds(ArpReply, MACS, IPV4S).map(lambda a: (a,))
+        st.lists(st.builds(Output, PORTS), max_size=2).map(tuple),
+        st.one_of(ACTIONS, st.builds(ArpReply, MACS, IPV4S)).map(lambda a: (a,)),
     ),
     goto_table=st.integers(0, 254),
+    meter_id=optional(st.integers(0x30000, 0x3FFFF), 0),
 )
+GROUPS = st.builds(
+    Group,
+    group_id=st.integers(0x4C000000, 0x4CFFFFFF),
+    buckets=st.lists(st.builds(Bucket, PORTS, ACTIONS.map(lambda a: (a,))), max_size=3).map(tuple),
+)
+METERS = st.builds(Meter, st.integers(0x30000, 0x3FFFF), st.integers(1, 2**32 - 1), st.integers(1, 2**32 - 1))
 
 
-class FakeDatapath(ofproto_protocol.ProtocolDesc):
-    """What ``Switch`` wants of a Ryu datapath, with a FakeSwitch at its other end."""
-
-    def __init__(self, fake: FakeSwitch) -> None:
-        super().__init__(OFP_VERSION)
-        self.id, self.fake, self.xid, self.closed = fake.datapath_id, fake, 0xFFFFFFF0, False
-        self.owner: Switch | None = None
-
-    def set_xid(self, message) -> None:
-        self.xid = (self.xid + 1) & 0xFFFFFFFF  # passes 0 early on
-        message.set_xid(self.xid)
-
-    def send(self, wire) -> bool:
-        for message in messages_of(bytes(wire)):
-            for reply in self.fake.handle(message):
-                version, kind, length, xid = ofproto_parser.header(reply)
-                self.owner.deliver(ofproto_parser.msg(self, version, kind, length, xid, reply))
-        return not self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def connect(fake: FakeSwitch, timeout_s: float = 5.0) -> Switch:
-    datapath = FakeDatapath(fake)
-    datapath.owner = Switch(datapath, timeout_s)
-    return datapath.owner
+def exists(fake: FakeSwitch, *actions, meter_id: int = 0) -> None:
+    """Have the switch hold what something refers to."""
+    fake.groups |= {action.group_id: [3, b""] for action in actions if isinstance(action, ToGroup)}
+    fake.meters |= (
+        {meter_id: [5, bytes.fromhex("0001001000000001 0000000100000000".replace(" ", ""))]} if meter_id else {}
+    )
 
 
 @pytest.fixture
@@ -91,12 +87,10 @@ def fake() -> FakeSwitch:
     return FakeSwitch(0x2_0000_0001, {1: "gw01-eth1", 3: "gw01-eth3"})
 
 
-@pytest.fixture(scope="module")
-def gateway_table() -> tuple[FlowEntry, ...]:
-    """The table of a gateway with several sensors, all routed."""
-    wiring = Wiring(make_scenario(cells=1, sensors=12, seed=3))
-    routes = {sensor.id: Path.SIXG for sensor in wiring.scenario.sensors}
-    return desired_flows(wiring, routes)[wiring.cells[wiring.scenario.cells[0].id].gateway.datapath_id]
+def send(fake: FakeSwitch, message) -> None:
+    message.set_xid(1)
+    message.serialize()
+    assert fake.handle(bytes(message.buf)) == []
 
 
 # --- Conversion -----------------------------------------------------------------------------------------------------
@@ -106,13 +100,39 @@ def gateway_table() -> tuple[FlowEntry, ...]:
 @given(ENTRIES)
 def test_what_is_sent_is_what_is_read_back(entry):
     fake = FakeSwitch(1, {})
-    message = flow_mod(FakeDatapath(fake), entry)
-    message.set_xid(1)
-    message.serialize()
-    assert fake.handle(bytes(message.buf)) == []
+    exists(fake, *entry.actions, meter_id=entry.meter_id)
+    send(fake, flow_mod(FakeDatapath(fake), entry))
     (row,) = connect(fake).read_flows()
     assert row.entry == entry
     assert (row.packets, row.bytes, row.duration_s) == (0, 0, 3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(GROUPS, METERS)
+def test_groups_and_meters_are_read_back_as_they_were_sent(group, meter):
+    fake = FakeSwitch(1, {})
+    exists(fake, *(one for bucket in group.buckets for one in bucket.actions))
+    fake.groups.pop(group.group_id, None)
+    if group.next_groups - fake.groups.keys():
+        return  # it hands over to itself
+    for item in (group, meter):
+        send(fake, put(FakeDatapath(fake), item, present=False))
+    held = connect(fake).read()
+    assert group in held.groups and held.meters == (meter,)
+
+
+def test_groups_and_meters_that_links_never_writes_are_not_taken_for_its_own():
+    plain = parser.OFPBucket(watch_port=1, actions=[parser.OFPActionOutput(1)])
+    ours = Group(0x4C000001, (Bucket(1, (Output(1),)),))
+    assert group_of(parser.OFPGroupDescStats(ofproto.OFPGT_FF, 0x4C000001, [plain])) == ours
+    weighted = parser.OFPBucket(weight=5, watch_port=1, actions=[parser.OFPActionOutput(1)])
+    watching = parser.OFPBucket(watch_port=1, watch_group=7, actions=[parser.OFPActionOutput(1)])
+    for kind, bucket in ((ofproto.OFPGT_ALL, plain), (ofproto.OFPGT_FF, weighted), (ofproto.OFPGT_FF, watching)):
+        assert group_of(parser.OFPGroupDescStats(kind, 0x4C000001, [bucket])) != ours
+    band, flags = parser.OFPMeterBandDrop(100, 10), ofproto.OFPMF_KBPS | ofproto.OFPMF_BURST
+    assert meter_of(parser.OFPMeterConfigStats(flags, 0x30001, [band])) == Meter(0x30001, 100, 10)
+    for other in ((ofproto.OFPMF_PKTPS, [band]), (flags, []), (flags, [band, band])):
+        assert meter_of(parser.OFPMeterConfigStats(other[0], 0x30001, other[1])) != Meter(0x30001, 100, 10)
 
 
 def test_wire_format_of_a_route_against_the_specification():
@@ -131,26 +151,30 @@ def test_wire_format_of_a_route_against_the_specification():
 
 
 def stats(match=None, instructions=(), **fields) -> parser.OFPFlowStats:
-    values = {"table_id": 0, "priority": 1, "cookie": COOKIE | 2} | fields
+    values = {
+        "table_id": 0,
+        "priority": 1,
+        "cookie": COOKIE | 2,
+        "idle_timeout": 0,
+        "hard_timeout": 0,
+        "flags": 0,
+    } | fields
     return parser.OFPFlowStats(match=match or parser.OFPMatch(), instructions=list(instructions), **values)
 
 
 def test_what_links_never_writes_is_kept_so_that_it_can_be_named_and_deleted(fake):
     masked = parser.OFPMatch(eth_type=0x0800, ipv4_src=("10.0.0.0", "255.0.0.0"), ip_proto=17)
     flood = parser.OFPActionOutput(ofproto.OFPP_FLOOD)
-    meter = parser.OFPInstructionMeter(4)
-    entry = entry_of(stats(masked, [meter, parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, [flood])]))
+    clear = parser.OFPInstructionActions(ofproto.OFPIT_CLEAR_ACTIONS, [])
+    entry = entry_of(stats(masked, [clear, parser.OFPInstructionActions(ofproto.OFPIT_APPLY_ACTIONS, [flood])]))
     assert entry.match.eth_type == 0x0800
     assert dict(entry.match.other) == {"ipv4_src": ("10.0.0.0", "255.0.0.0"), "ip_proto": 17}
     assert [type(action) for action in entry.actions] == [Other, Other]
     with pytest.raises(TypeError):
         flow_mod(FakeDatapath(fake), entry)
 
-    add = flow_mod(FakeDatapath(fake), replace(entry, actions=()))
-    add.set_xid(1)
-    add.serialize()
-    fake.handle(bytes(add.buf))
-    assert connect(fake).apply([]).deleted == 1
+    send(fake, flow_mod(FakeDatapath(fake), replace(entry, actions=())))
+    assert transact([connect(fake)], lambda _: SwitchTable())[fake.datapath_id].deleted == 1
     assert not fake.table
 
 
@@ -179,136 +203,6 @@ def test_an_arp_reply_is_recognised_as_open_vswitch_reports_it():
     wire = bytes.fromhex(text.replace(" ", ""))
     header = struct.pack("!HH4x", ofproto.OFPIT_APPLY_ACTIONS, 8 + len(wire))
     fake = FakeSwitch(1, {})
-    fake.table[0, 100, struct.pack("!HH4x", 1, 4)] = [cookie(Kind.ARP), header + wire, 0, 0]
+    fake.table[0, 100, struct.pack("!HH4x", 1, 4)] = [cookie(Kind.ARP), header + wire, 0, 0, (0, 0, 0)]
     (row,) = connect(fake).read_flows()
     assert row.entry.actions == (ArpReply("02:00:00:00:00:01", "10.0.0.1"),)
-
-
-# --- Conversation ---------------------------------------------------------------------------------------------------
-
-
-def test_a_table_is_installed_and_confirmed_and_a_second_time_sends_no_flow_mod(fake, gateway_table):
-    switch = connect(fake)
-    done = switch.apply(gateway_table)
-    assert (done.added, done.modified, done.deleted, done.errors) == (len(gateway_table), 0, 0, ())
-    assert len(fake.table) == len(fake.flow_mods) == len(gateway_table)
-    assert fake.kinds[-1] == BARRIER_REQUEST
-    again = switch.apply(gateway_table)
-    assert (again.added, again.modified, again.deleted, again.errors) == (0, 0, 0, ())
-    assert len(fake.flow_mods) == len(gateway_table)
-    assert fake.kinds.count(BARRIER_REQUEST) == 2  # confirmed anew: the switch is there
-
-
-def test_a_new_connection_finds_what_the_switch_holds(fake, gateway_table):
-    connect(fake).apply(gateway_table)
-    fake.flow_mods.clear()
-    switch = connect(fake)  # nothing known, many parts of statistics
-    assert {row.entry for row in switch.read_flows()} == set(gateway_table)
-    assert switch.apply(gateway_table).errors == ()
-    assert fake.flow_mods == []
-
-
-def test_only_the_difference_is_sent_and_deletions_come_last(fake, gateway_table):
-    switch = connect(fake)
-    switch.apply(gateway_table)
-    fake.flow_mods.clear()
-    fake.kinds.clear()
-    route = next(entry for entry in gateway_table if entry.cookie == cookie(Kind.ROUTE))
-    rest = [entry for entry in gateway_table if entry is not route][1:]
-    moved = replace(route, actions=(Output(2),))
-    extra = replace(route, priority=50)
-    done = switch.apply([*rest, moved, extra])
-    assert (done.added, done.modified, done.deleted, done.errors) == (1, 1, 1, ())
-    assert fake.flow_mods == [(ADD, 1), (ADD, 1), (DELETE_STRICT, 0)]
-    assert fake.kinds == [FLOW_MOD, FLOW_MOD, BARRIER_REQUEST, FLOW_MOD, BARRIER_REQUEST]
-    assert {row.entry for row in connect(fake).read_flows()} == {*rest, moved, extra}
-
-
-def test_foreign_entries_are_neither_read_nor_deleted(fake, gateway_table):
-    foreign = fake.add_foreign(cookie=0xABC)
-    switch = connect(fake)
-    assert switch.read_flows() == ()
-    switch.apply(gateway_table)
-    switch.apply([])
-    assert set(fake.table) == {foreign}
-
-
-def test_a_refused_entry_is_named_with_the_error_and_nothing_is_deleted(fake, gateway_table):
-    switch = connect(fake)
-    switch.apply(gateway_table)
-    fake.refused_tables = {7}
-    bad = FlowEntry(7, 100, cookie(Kind.ROUTE), Match(eth_type=0x0800, ipv4_src="10.1.2.3"), (Output(1),))
-    good = replace(bad, table_id=1)
-    done = switch.apply([bad, good])
-    assert done.errors == (f"{bad}: OFPET_FLOW_MOD_FAILED(5) OFPFMFC_BAD_TABLE_ID(2)",)
-    assert "table 7 priority 100 eth_type=2048,ipv4_src=10.1.2.3" in done.errors[0]
-    assert len(fake.table) == len(gateway_table) + 1  # `good` is in, the deletions were held back
-    # What the switch holds was read again: the next table is compared with that.
-    fake.refused_tables = set()
-    fake.flow_mods.clear()
-    assert switch.apply([*gateway_table, good]).errors == ()
-    assert fake.flow_mods == []
-
-
-def test_an_unusable_table_changes_nothing(fake, gateway_table):
-    switch = connect(fake)
-    with pytest.raises(FlowError, match="not ours"):
-        switch.apply([replace(gateway_table[0], cookie=1)])
-    assert fake.flow_mods == []
-    assert switch.apply(gateway_table).errors == ()  # the conversation goes on
-
-
-@pytest.mark.parametrize("silent", [BARRIER_REQUEST, MULTIPART_REQUEST])
-def test_a_switch_that_does_not_answer_is_given_up_and_disconnected(fake, gateway_table, silent):
-    fake.silent = {silent}
-    switch = connect(fake, timeout_s=0.05)
-    with pytest.raises(SwitchLost, match="no answer within"):
-        switch.apply(gateway_table)
-    assert switch.datapath.closed
-    fake.silent = set()
-    with pytest.raises(SwitchLost):  # for good: a new connection must begin
-        switch.read_ports()
-
-
-def test_a_connection_that_ends_frees_whoever_waits(fake, gateway_table):
-    fake.silent = {BARRIER_REQUEST}
-    switch = connect(fake, timeout_s=60)
-    results = hub.Queue()
-
-    def apply() -> None:
-        try:
-            switch.apply(gateway_table)
-        except SwitchLost as lost:
-            results.put(str(lost))
-
-    hub.spawn(apply)
-    hub.spawn(apply)  # waits for its turn
-    hub.sleep(0.05)
-    switch.lose("the connection ended")
-    assert [results.get(timeout=5), results.get(timeout=5)] == ["the connection ended"] * 2
-
-
-def test_one_exchange_at_a_time(fake, gateway_table):
-    switch = connect(fake)
-    half = gateway_table[: len(gateway_table) // 2]
-    threads = [hub.spawn(switch.apply, table) for table in (gateway_table, half, gateway_table, half)]
-    hub.joinall(threads)
-    assert {row.entry for row in connect(fake).read_flows()} == set(half)
-    # Each exchange is complete before the next begins: barriers never come without their own flow-mods before them.
-    changes = len(gateway_table) - len(half)
-    assert len(fake.flow_mods) == len(gateway_table) + 3 * changes
-
-
-def test_replies_that_nobody_waits_for_are_not_taken(fake):
-    switch = connect(fake)
-    late = parser.OFPBarrierReply(switch.datapath)
-    late.set_xid(99)
-    assert switch.deliver(late) is False
-    assert switch.read_ports() == (PortStatus(1, "gw01-eth1", True), PortStatus(3, "gw01-eth3", True))
-
-
-def test_port_counters(fake):
-    assert connect(fake).read_port_counters() == (
-        PortCounters(1, 100, 101, 102, 103, 104, 105),
-        PortCounters(3, 300, 301, 302, 303, 304, 305),
-    )

@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -12,22 +13,26 @@ from pathlib import Path as File
 
 import fake_service
 import pytest
+import trustme
 from fake_service import FakeService
-from fake_switch import BARRIER_REQUEST, FLOW_MOD, PORT_STATUS, FakeSwitch, message
+from fake_switch import ECHO_REQUEST, EXPERIMENTER, PORT_STATUS, FakeSwitch, message
 from ryu_process import ROOT, RyuProcess, free_port
 
-from controller.flows import FlowEntry, Kind, Match, Output, cookie, desired_flows, program_to_proto
+from controller.entries import FlowEntry, Kind, Match, Output, SwitchTable, cookie
+from controller.flow_messages import program_to_proto
+from controller.flows import desired_tables
 from proto import control_pb2
 from twin.generate import make_scenario
 from twin.path import Path
 from twin.wiring import Wiring
 
+UNIT = ROOT / "docs/systemd/links-controller.service"
 WIRING = Wiring(make_scenario(cells=1, sensors=6, seed=3))
 SENSORS = len(WIRING.scenario.sensors)
-_GATEWAY, _CORE = WIRING.cells[WIRING.scenario.cells[0].id].gateway.datapath_id, WIRING.core.datapath_id
-_SIXG, _ZIGBEE = (desired_flows(WIRING, {s.id: path for s in WIRING.scenario.sensors}) for path in Path)
-GATEWAY_TABLE, CORE_TABLE = _SIXG[_GATEWAY], _SIXG[_CORE]
-MOVED_GATEWAY_TABLE, MOVED_CORE_TABLE = _ZIGBEE[_GATEWAY], _ZIGBEE[_CORE]
+GATEWAY, _CORE = WIRING.cells[WIRING.scenario.cells[0].id].gateway.datapath_id, WIRING.core.datapath_id
+_SIXG, _ZIGBEE = (desired_tables(WIRING, {s.id: path for s in WIRING.scenario.sensors}) for path in Path)
+GATEWAY_TABLE, CORE_TABLE = _SIXG[GATEWAY], _SIXG[_CORE]
+MOVED_GATEWAY_TABLE, MOVED_CORE_TABLE = _ZIGBEE[GATEWAY], _ZIGBEE[_CORE]
 
 
 def until(found, timeout_s: float = 20.0):
@@ -71,7 +76,7 @@ def ryu(service, tmp_path_factory):
     """One application for many tests; each test has switches of its own."""
     directory = tmp_path_factory.mktemp("ryu")
     impatient = application(directory, "SWITCH_TIMEOUT_S = 1.0")
-    ryu = RyuProcess(directory, impatient, LINKS_SERVICE=service.address)
+    ryu = RyuProcess(directory, impatient, LINKS_SERVICE=service.address, LINKS_OPENFLOW_RECONCILE_S="0.5")
     service.wait_attached()
     yield ryu
     assert ryu.stop() == 0, ryu.text()
@@ -83,8 +88,13 @@ class Pair:
 
     numbers = itertools.count(0x1000)
 
+    @classmethod
+    def next_gateway(cls) -> int:
+        return 2 << 32 | next(cls.numbers)
+
     def __init__(self, port: int) -> None:
-        self.gateway, self.core = (FakeSwitch(next(self.numbers), {1: "eth1", 2: "eth2"}) for _ in range(2))
+        ids = self.next_gateway(), 1 << 32 | next(self.numbers)
+        self.gateway, self.core = (FakeSwitch(number, {1: "eth1", 2: "eth2"}) for number in ids)
         self.ids = [self.gateway.datapath_id, self.core.datapath_id]
         self.tables = dict(zip(self.ids, (GATEWAY_TABLE, CORE_TABLE), strict=True))
         self.moved = dict(zip(self.ids, (MOVED_GATEWAY_TABLE, MOVED_CORE_TABLE), strict=True))
@@ -113,50 +123,66 @@ def test_programs_are_installed_by_difference_and_confirmed(service, pair):
     first = service.program(pair.tables)
     assert [(s.datapath_id, s.confirmed, s.error) for s in first.switches] == [(n, True, "") for n in pair.ids]
     assert [changes(s) for s in first.switches] == [(len(table), 0, 0) for table in pair.tables.values()]
-    assert pair.flow_mods == [len(table) for table in pair.tables.values()]
+    assert pair.flow_mods == [len(table.entries) for table in pair.tables.values()]
     again = service.program(pair.tables)
     assert [(s.confirmed, *changes(s)) for s in again.switches] == [(True, 0, 0, 0)] * 2
-    assert pair.flow_mods == [len(table) for table in pair.tables.values()]
+    assert pair.flow_mods == [len(table.entries) for table in pair.tables.values()]
     moved = service.program(pair.moved)
     assert [(s.confirmed, *changes(s)) for s in moved.switches] == [(True, 0, SENSORS, 0)] * 2
     assert all(0 < s.seconds < 5 for s in moved.switches)
 
 
-def test_a_switch_that_comes_late_or_again_gets_the_newest_table(ryu, service):
-    late = FakeSwitch(next(Pair.numbers), {1: "bs01-1"})
-    (absent,) = service.program({late.datapath_id: GATEWAY_TABLE}).switches
+def test_a_switch_that_comes_again_gets_the_table_in_force(ryu, service):
+    switch = FakeSwitch(Pair.next_gateway(), {1: "bs01-1"})
+    (absent,) = service.program({switch.datapath_id: GATEWAY_TABLE}).switches
     assert (absent.confirmed, absent.error) == (False, "not connected")
-    seen = len(service.reports)
-    connection = late.serve(ryu.port)
-
-    def results():
-        return [s for r in service.reports[seen:] for s in r.program.switches]
-
-    (result,) = service.wait_for(results)
-    assert (result.datapath_id, result.confirmed, changes(result)) == (
-        late.datapath_id,
-        True,
-        (len(GATEWAY_TABLE), 0, 0),
-    )
+    connection = switch.serve(ryu.port)
+    service.wait_connected([switch.datapath_id])
+    assert not switch.mods  # a program that failed is not in force
+    assert service.program({switch.datapath_id: GATEWAY_TABLE}).switches[0].confirmed
+    held = dict(switch.table)
+    for as_it_was in (True, False):
+        connection.close()
+        service.wait_for(lambda: switch.datapath_id not in service.connected())
+        if not as_it_was:
+            switch.table, switch.groups, switch.meters = {}, {}, {}  # restarted
+        switch.mods.clear()
+        connection = switch.serve(ryu.port)
+        service.wait_connected([switch.datapath_id])
+        assert set(switch.table) == set(held)
+        assert len(switch.mods) == (0 if as_it_was else len(GATEWAY_TABLE))
     connection.close()
-    service.wait_for(lambda: late.datapath_id not in service.connected())
-    late.flow_mods.clear()
-    seen = len(service.reports)
-    connection = late.serve(ryu.port)  # as it was: nothing to do
-    (result,) = service.wait_for(results)
-    assert (result.confirmed, changes(result), late.flow_mods) == (True, (0, 0, 0), [])
+
+
+def test_switches_of_no_role_and_second_ones_of_a_number_are_refused(ryu, service, pair):
+    stranger = FakeSwitch(0xDEAD, {5: "wild"})
+    connection = stranger.serve(ryu.port)
+    log_of(ryu, "switch 0xdead at 127.0.0.1")
+    assert "refused: its number says no role in a LINKs network" in ryu.text()
+    connection.close()
+    service.program(pair.tables)
+    twin = FakeSwitch(pair.ids[0], {1: "one"})
+    connection = twin.serve(ryu.port)
+    log_of(ryu, "another switch of this number is connected; give each its own datapath id")
+    assert not twin.mods and service.program(pair.moved).switches[0].confirmed  # the first one goes on
+    connection.close()
+    # One that has gone without a word makes way.
+    pair.gateway.silent = {ECHO_REQUEST}
+    connection = twin.serve(ryu.port)
+    until(lambda: len(twin.mods) == len(GATEWAY_TABLE))
     connection.close()
 
 
 def test_a_switch_that_no_program_names_is_reported_and_left_alone(ryu, service, pair):
-    stranger = FakeSwitch(0xDEAD, {5: "wild"})
+    stranger = FakeSwitch(Pair.next_gateway(), {5: "wild"})
     ours = stranger.add_foreign(cookie=cookie(Kind.ROUTE))  # even what looks like ours
     connection = stranger.serve(ryu.port)
-    service.wait_connected([0xDEAD])
+    service.wait_connected([stranger.datapath_id])
     service.program(pair.tables)
-    states = [r.switch for r in service.reports if r.HasField("switch") and r.switch.datapath_id == 0xDEAD]
+    states = [r.switch for r in service.reports if r.HasField("switch")]
+    states = [state for state in states if state.datapath_id == stranger.datapath_id]
     assert [(p.port, p.name, p.up) for p in states[-1].ports] == [(5, "wild", True)]
-    assert (stranger.flow_mods, list(stranger.table)) == ([], [ours])
+    assert (stranger.mods, list(stranger.table)) == ([], [ours])
     connection.close()
 
 
@@ -173,41 +199,46 @@ def test_stale_programs_are_refused(service, pair):
     assert service.program(pair.tables).switches[0].confirmed
 
 
-def test_refused_entries_are_named_and_the_rest_of_the_city_goes_on(service, pair):
+def test_refused_entries_are_named_and_no_switch_keeps_anything_of_the_program(service, pair):
     pair.gateway.refused_tables = {1}
     gateway, core = service.program(pair.tables).switches
-    assert (core.confirmed, gateway.confirmed) == (True, False)
+    assert (core.confirmed, gateway.confirmed, core.error) == (False, False, "")
+    assert (core.rolled_back, gateway.rolled_back) == (True, True)
     assert "table 1 priority 0 any -> drop: OFPET_FLOW_MOD_FAILED(5) OFPFMFC_BAD_TABLE_ID(2)" in gateway.error
-    assert gateway.error.count("OFPFMFC_BAD_TABLE_ID") == 3
-    assert f"and {1 + SENSORS - 3} more" in gateway.error
+    assert not pair.gateway.table and not pair.core.table
     pair.gateway.refused_tables = set()
     mended = service.program(pair.tables).switches[0]
-    assert (mended.confirmed, changes(mended)) == (True, (1 + SENSORS, 0, 0))
+    assert (mended.confirmed, changes(mended)) == (True, (len(GATEWAY_TABLE), 0, 0))
 
 
 def test_entries_that_cannot_be_used_are_refused_before_anything_is_sent(service, pair):
-    flood = FlowEntry(1, 9, cookie(Kind.ROUTE), Match(), (Output(0xFFFFFFFB),))
-    (result,) = service.program({pair.ids[0]: (*GATEWAY_TABLE, flood)}).switches
+    flood = FlowEntry(2, 100, cookie(Kind.DELIVER), Match(eth_type=0x0800, ipv4_dst="10.66.0.9"), (Output(0xFFFFFFFB),))
+    bad = SwitchTable((*GATEWAY_TABLE.entries, flood), GATEWAY_TABLE.groups, GATEWAY_TABLE.meters)
+    (result,) = service.program({pair.ids[0]: bad}).switches
     assert "output 4294967291 must be a port of the switch" in result.error
-    (result,) = service.program({pair.ids[0]: GATEWAY_TABLE * 2}).switches
-    assert "a second entry with the same table, priority and match" in result.error
+    double = SwitchTable(GATEWAY_TABLE.entries * 2, GATEWAY_TABLE.groups, GATEWAY_TABLE.meters)
+    (result,) = service.program({pair.ids[0]: double}).switches
+    assert "a second one with the same table, priority and match" in result.error
     assert pair.flow_mods == [0, 0]
 
 
-def test_a_silent_switch_fails_alone_and_its_connection_is_closed(service, pair):
-    pair.gateway.silent = {BARRIER_REQUEST}
-    gateway, core = service.program(pair.tables).switches
-    assert (core.confirmed, gateway.confirmed) == (True, False)
+def test_a_silent_switch_takes_the_program_back_and_its_connection_is_closed(service, pair):
+    service.program(pair.tables)
+    held = [dict(switch.table) for switch in (pair.gateway, pair.core)]
+    pair.gateway.silent = {EXPERIMENTER}
+    gateway, core = service.program(pair.moved).switches
+    assert (core.confirmed, gateway.confirmed, core.rolled_back) == (False, False, True)
     assert "no answer within" in gateway.error
+    assert [dict(switch.table) for switch in (pair.gateway, pair.core)] == held
     service.wait_for(lambda: service.connected() & set(pair.ids) == {pair.ids[1]})
 
 
 def test_a_connection_that_ends_within_a_program_is_reported(service, pair):
-    pair.gateway.silent = {BARRIER_REQUEST, FLOW_MOD}
+    pair.gateway.silent = {EXPERIMENTER}
     service.sequence += 1
     seen = len(service.reports)
     service.send(program=program_to_proto(1, service.sequence, {pair.ids[0]: GATEWAY_TABLE}))
-    until(lambda: BARRIER_REQUEST in pair.gateway.kinds)
+    until(lambda: EXPERIMENTER in pair.gateway.kinds)
     pair.connections[0].close()
     (result,) = service.wait_for(lambda: [s for r in service.reports[seen:] for s in r.program.switches])
     assert (result.confirmed, result.error) == (False, "the connection ended")
@@ -216,23 +247,26 @@ def test_a_connection_that_ends_within_a_program_is_reported(service, pair):
 def test_statistics(service, pair):
     service.program(pair.tables)
     for i, row in enumerate(pair.gateway.table.values()):
-        row[2:] = [i, 100 * i]
+        row[2:4] = [i, 100 * i]
     reply = service.statistics([pair.ids[0], 0x77])
     assert list(reply.missing_datapath_ids) == [0x77]
-    entries = program_to_proto(1, 1, pair.tables).tables[0].entries
-    assert [flow.entry for flow in reply.flows] == list(entries)
+    entries = program_to_proto(1, 1, pair.tables).tables[0].entries  # routes are installed last
+    assert sorted(str(flow.entry) for flow in reply.flows) == sorted(map(str, entries))
     assert [(flow.packets, flow.bytes) for flow in reply.flows] == [(i, 100 * i) for i in range(len(entries))]
     assert [(p.port, p.rx_packets, p.tx_bytes) for p in reply.ports] == [(1, 100, 103), (2, 200, 203)]
     everything = service.statistics()
     assert {flow.datapath_id for flow in everything.flows} == set(pair.ids)
 
 
-def test_drift_found_by_statistics_is_mended_by_the_next_program(service, pair):
+def test_what_is_changed_behind_the_applications_back_is_mended_by_itself(ryu, service, pair):
     service.program(pair.tables)
-    pair.gateway.table.popitem()  # behind the application's back
-    reply = service.statistics(pair.ids)
-    assert len(reply.flows) == len(GATEWAY_TABLE) + len(CORE_TABLE) - 1
-    assert [changes(s) for s in service.program(pair.tables).switches] == [(1, 0, 0), (0, 0, 0)]
+    gateway, held = pair.gateway, dict(pair.gateway.table)
+    entry, group = next(iter(gateway.table)), next(iter(gateway.groups))
+    del gateway.table[entry], gateway.groups[group]
+    foreign = gateway.add_foreign(cookie=0xABC)
+    gateway.meters.clear()
+    until(lambda: set(gateway.table) == {*held, foreign} and group in gateway.groups and gateway.meters)
+    assert "items differed and were put right" in ryu.text()
 
 
 def test_ports_that_come_are_reported(service, pair):
@@ -252,25 +286,37 @@ def test_ports_that_come_are_reported(service, pair):
 
 def test_a_restarted_application_finds_its_flows_and_sends_no_flow_mod(tmp_path):
     service = FakeService()
-    switch = FakeSwitch(7, {1: "one"})
+    switch = FakeSwitch(GATEWAY, {1: "one"})
     first = RyuProcess(tmp_path, LINKS_SERVICE=service.address)
     service.wait_attached()
     connection = switch.serve(first.port)
-    service.wait_connected([7])
-    assert service.program({7: GATEWAY_TABLE}).switches[0].confirmed
+    service.wait_connected([GATEWAY])
+    assert service.program({GATEWAY: GATEWAY_TABLE}).switches[0].confirmed
     first.stop(signal.SIGKILL)
     connection.close()
-    switch.flow_mods.clear()
+    switch.mods.clear()
     second = RyuProcess(tmp_path, LINKS_SERVICE=service.address)
     hello = service.wait_attached(2)
     assert (hello.pid, len({h.controller_id for h in service.hellos})) == (second.process.pid, 2)
     connection = switch.serve(second.port)
-    service.wait_connected([7])
-    log_of(second, f"connected with {len(GATEWAY_TABLE)} flow entries of ours")
-    result = service.program({7: GATEWAY_TABLE}).switches[0]
+    service.wait_connected([GATEWAY])
+    log_of(second, f"connected with {len(GATEWAY_TABLE.entries)} flow entries of ours")
+    result = service.program({GATEWAY: GATEWAY_TABLE}).switches[0]
     assert (result.confirmed, changes(result), switch.flow_mods) == (True, (0, 0, 0), [])
     assert second.stop(signal.SIGINT) == 0
     connection.close()
+    service.stop()
+
+
+def test_the_systemd_units_command_line_runs_from_anywhere(tmp_path):
+    """``controller.ryu_app`` by name, as installed, with the options of the unit."""
+    (line,) = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart=")]
+    program, *options, application = line.removeprefix("ExecStart=").split()
+    assert File(program).name == "ryu-manager" and options[0::2] == ["--ofp-listen-host", "--ofp-tcp-listen-port"]
+    service = FakeService()
+    ryu = RyuProcess(tmp_path, application, LINKS_SERVICE=service.address)
+    service.wait_attached()
+    assert ryu.stop() == 0
     service.stop()
 
 
@@ -280,19 +326,19 @@ def test_it_attaches_again_when_the_service_comes_back_and_carries_a_token(tmp_p
     ryu = RyuProcess(tmp_path, **environment)
     service.wait_attached()
     assert service.metadata[0]["authorization"] == "Bearer secret"
-    switch = FakeSwitch(7, {1: "one"})
+    switch = FakeSwitch(GATEWAY, {1: "one"})
     connection = switch.serve(ryu.port)
-    service.wait_connected([7])
-    assert service.program({7: GATEWAY_TABLE}).switches[0].confirmed
-    table, switch.flow_mods = dict(switch.table), []
+    service.wait_connected([GATEWAY])
+    assert service.program({GATEWAY: GATEWAY_TABLE}).switches[0].confirmed
+    table, _ = dict(switch.table), switch.mods.clear()
     service.stop()
     log_of(ryu, "UNAVAILABLE")
     assert (switch.table, switch.flow_mods) == (table, [])  # nothing changes while the service is away
     successor = FakeService(service.address)
     hello = successor.wait_attached()
-    assert [s.datapath_id for s in hello.switches] == [7]
+    assert [s.datapath_id for s in hello.switches] == [GATEWAY]
     assert [p.name for p in hello.switches[0].ports] == ["one"]
-    result = successor.program({7: GATEWAY_TABLE}, epoch=2).switches[0]
+    result = successor.program({GATEWAY: GATEWAY_TABLE}, epoch=2).switches[0]
     assert (result.confirmed, switch.flow_mods) == (True, [])
     assert ryu.stop() == 0
     connection.close()
@@ -304,6 +350,60 @@ def test_a_bad_configuration_is_named_and_ends_the_process(tmp_path):
     assert ryu.process.wait(20) == 1
     assert "LINKS_SERVICE: 'nonsense' must be host:port" in ryu.text()
     assert "Traceback" not in ryu.text()
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """Of the controller as environment, and TLS contexts of a switch: a good one, and one of another authority."""
+    authority, other = trustme.CA(), trustme.CA()
+    files = {name: str(tmp_path / f"{name}.pem") for name in ("certificate", "key", "ca")}
+    pair = authority.issue_cert("localhost")
+    pair.cert_chain_pems[0].write_to_path(files["certificate"])
+    pair.private_key_pem.write_to_path(files["key"])
+    authority.cert_pem.write_to_path(files["ca"])
+    contexts = []
+    for issuer in (authority, other):
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        issuer.issue_cert("switch").configure_cert(context)
+        contexts.append(context)
+    return {f"LINKS_OPENFLOW_TLS_{name.upper()}": file for name, file in files.items()}, *contexts
+
+
+def test_with_tls_only_switches_with_a_certificate_of_ours_get_in(tmp_path, certificates):
+    environment, good, foreign = certificates
+    service = FakeService()
+    ryu = RyuProcess(tmp_path, LINKS_SERVICE=service.address, **environment)
+    service.wait_attached()
+    switches = [FakeSwitch(number, {1: "one"}) for number in (GATEWAY, GATEWAY + 1)]
+    connections = [switch.serve(ryu.port, good) for switch in switches]  # more than one
+    service.wait_connected([switch.datapath_id for switch in switches])
+    assert service.program({GATEWAY: GATEWAY_TABLE}).switches[0].confirmed
+    plain, stranger = FakeSwitch(GATEWAY + 2, {1: "one"}), FakeSwitch(GATEWAY + 3, {1: "one"})
+    connections.append(plain.serve(ryu.port))
+    try:
+        connections.append(stranger.serve(ryu.port, foreign))
+    except OSError:
+        pass  # TLS 1.3 may tell it only with the first message
+    until(lambda: ryu.text().count("no TLS") == 2)
+    assert "CERTIFICATE_VERIFY_FAILED" in ryu.text() and not {GATEWAY + 2, GATEWAY + 3} & service.connected()
+    for connection in connections:
+        connection.close()
+    assert ryu.stop() == 0
+    service.stop()
+
+
+def test_tls_files_that_cannot_be_read_are_named(tmp_path, certificates):
+    environment = certificates[0] | {"LINKS_OPENFLOW_TLS_KEY": str(tmp_path / "none.pem")}
+    ryu = RyuProcess(tmp_path, LINKS_SERVICE=f"127.0.0.1:{free_port()}", **environment)
+    assert ryu.process.wait(20) == 1
+    assert "tls_certificate, tls_key and tls_ca must name PEM files that can be read" in ryu.text()
+
+
+def test_a_dead_switch_is_found_within_ten_seconds(service, pair):
+    service.program(pair.tables)
+    pair.gateway.silent = {ECHO_REQUEST}
+    service.wait_for(lambda: pair.ids[0] not in service.connected(), 11.0)
 
 
 def test_a_taken_openflow_port_ends_the_process(tmp_path):

@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from loopback_city import NOW, running
 
 from controller.config import Config, DecisionConfig, OpenFlowConfig, RetrievalConfig
-from controller.flows import desired_flows
+from controller.flows import desired_tables
 from proto import (
     control_pb2,
     control_pb2_grpc,
@@ -51,8 +51,8 @@ async def test_a_question_from_plan_to_answer(tmp_path):
         readings_today = 12 * 6  # from midnight to noon, every ten minutes
         assert result.statistics[0].readings == readings_today * len(humid)
         routes = {sensor.id: Path.SIXG for sensor in humid}
-        wanted = desired_flows(city.service.plane.wiring, routes)
-        assert city.controller.tables == {dpid: set(entries) for dpid, entries in wanted.items()}
+        wanted = desired_tables(city.service.plane.wiring, routes)
+        assert city.controller.tables == wanted
 
 
 async def test_grants_are_given_before_data_move_and_taken_back(tmp_path):
@@ -330,7 +330,7 @@ async def test_the_layers_and_watching_them(tmp_path):
         data = await network.GetDataLoad(network_pb2.GetDataLoadRequest(sensor_ids=[humid[0].id]))
         assert data.sensors[0].bytes == stored[humid[0].id]
         flows = await network.GetFlows(network_pb2.GetFlowsRequest())
-        assert len(flows.flows) == sum(map(len, city.controller.tables.values()))
+        assert len(flows.flows) == sum(len(table.entries) for table in city.controller.tables.values())
 
 
 async def test_health_and_reflection(tmp_path):

@@ -1,129 +1,24 @@
 """Flow entries on real switches: Open vSwitch, a real ryu-manager, and a stand-in for the links service."""
 
-import json
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 
 import pytest
-import udp_stream
-from fake_service import FakeService
-from ryu_process import RyuProcess, free_port
+from flow_network import SCENARIO, Network, grown, routes
 
-from controller.flows import FlowEntry, Kind, Match, Output, bytes_by_path, cookie, desired_flows, entry_from_proto
-from mininet_topos import City
-from twin.generate import make_scenario
+from controller.entries import Group
+from controller.flow_messages import table_from_proto, table_to_proto
+from controller.flows import desired_tables
+from evaluation import udp_stream
 from twin.path import Path
 from twin.wiring import TO_CORE
 
 pytestmark = pytest.mark.emulation
 
-SCENARIO = make_scenario(cells=2, sensors=6, seed=11)
 PING_BYTES = 14 + 20 + 8 + 56  # Ethernet, IPv4, ICMP, ping's default payload
-
-
-class Network:
-    """A city without sensor processes, its Ryu application, and the service that commands it."""
-
-    def __init__(self, directory) -> None:
-        self.directory, self.service, port = directory, FakeService(), free_port()
-        self.ryu = RyuProcess(directory, port=port, LINKS_SERVICE=self.service.address)
-        self.city = City(SCENARIO, controller=("127.0.0.1", port), name="links-flows", run_root=directory / "run")
-        self.wiring = self.city.wiring
-        try:
-            self.city.start(sensors=False)
-            self.service.wait_connected(self.ids)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self.city.stop()
-        self.ryu.stop()
-        self.service.stop()
-
-    @property
-    def ids(self) -> list[int]:
-        return [switch.datapath_id for switch in self.wiring.switches]
-
-    def restart_ryu(self) -> None:
-        self.ryu = RyuProcess(self.directory, port=self.ryu.port, LINKS_SERVICE=self.service.address)
-
-    def route(self, routes) -> tuple[int, int, int]:
-        """Install routes everywhere; (added, modified, deleted) of all switches together."""
-        result = self.service.program(desired_flows(self.wiring, routes))
-        assert [s.error for s in result.switches] == [""] * len(self.ids)
-        assert all(s.confirmed for s in result.switches)
-        names = "added", "modified", "deleted"
-        return tuple(sum(getattr(s, name) for s in result.switches) for name in names)
-
-    def counters(self) -> "Counters":
-        reply = self.service.statistics()
-        assert not reply.missing_datapath_ids
-        return Counters(self.wiring, reply)
-
-    def counters_when(self, complete) -> "Counters":
-        """The counters once ``complete(counters)``: Open vSwitch brings them up to date about once a second."""
-        deadline = time.monotonic() + 10
-        while not complete(counters := self.counters()):
-            assert time.monotonic() < deadline, f"counters stay at {counters.by_path}"
-            time.sleep(0.1)
-        return counters
-
-    def counters_after(self, before: "Counters", sensor_id: str, count: int) -> "Counters":
-        """The counters once at least so many bytes of a sensor have reached the core."""
-        return self.counters_when(lambda now: sum(grown(before, now, sensor_id).values()) >= count)
-
-    def run(self, sensor_id: str, *command: str) -> subprocess.CompletedProcess:
-        """Run a program in a sensor's namespace."""
-        inside = ["mnexec", "-a", str(self.city.namespace_pid(sensor_id)), *command]
-        return subprocess.run(inside, capture_output=True, text=True, timeout=60)
-
-    def ping(self, sensor_id: str, address: str = SCENARIO.twin_ipv4, count: int = 3) -> int:
-        """How many of ``count`` echo requests were answered."""
-        result = self.run(sensor_id, "ping", "-n", "-i", "0.05", "-W", "1", "-c", str(count), address)
-        return int(result.stdout.split(" received")[0].split()[-1])
-
-    def send_frames(self, sensor_id: str, frames: list[bytes]) -> None:
-        """Send raw Ethernet frames from a sensor's interface."""
-        code = (
-            "import json, socket, sys\n"
-            "raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
-            "raw.bind(('eth0', 0))\n"
-            "for frame in json.loads(sys.argv[1]): raw.send(bytes.fromhex(frame))\n"
-        )
-        result = self.run(sensor_id, sys.executable, "-c", code, json.dumps([frame.hex() for frame in frames]))
-        assert result.returncode == 0, result.stderr
-
-
-class Counters:
-    """A reading of all counters."""
-
-    def __init__(self, wiring, reply) -> None:
-        self.wiring, self.reply = wiring, reply
-        self.by_path = bytes_by_path(wiring, reply.flows)
-
-    def drops(self, switch) -> dict[int, int]:
-        """Packets that met the drop entry of each table."""
-        rows = [f for f in self.reply.flows if f.datapath_id == switch.datapath_id]
-        return {f.entry.table_id: f.packets for f in rows if f.entry.cookie == cookie(Kind.DROP)}
-
-    def sent(self, switch, port: int) -> int:
-        """Bytes sent out of a port."""
-        (row,) = [p for p in self.reply.ports if (p.datapath_id, p.port) == (switch.datapath_id, port)]
-        return row.tx_bytes
-
-
-def grown(before: Counters, after: Counters, sensor_id: str) -> dict[Path, int]:
-    """Bytes of a sensor that have reached the core in between, by path."""
-    return {path: after.by_path[sensor_id][path] - before.by_path[sensor_id][path] for path in Path}
-
-
-def routes(path: Path) -> dict[str, Path]:
-    return {sensor.id: path for sensor in SCENARIO.sensors}
 
 
 MIXED = {sensor.id: list(Path)[i % 2] for i, sensor in enumerate(SCENARIO.sensors)}
@@ -139,25 +34,79 @@ def network(tmp_path_factory):
 
 
 def test_switches_hold_exactly_what_is_wanted_and_a_second_time_nothing_is_sent(network):
-    wanted = desired_flows(network.wiring, MIXED)
+    """Open vSwitch's own tool counts; flow entries, groups and meters are read back by a new Ryu application."""
+    wanted = desired_tables(network.wiring, MIXED)
     network.route(MIXED)
-    held: dict[int, list] = {number: [] for number in network.ids}
-    for flow in network.service.statistics().flows:
-        held[flow.datapath_id].append(entry_from_proto(flow.entry))
-    for number, entries in wanted.items():
-        assert len(held[number]) == len(entries)
-        assert set(held[number]) == set(entries)
+    for switch in network.wiring.switches:
+        table = wanted[switch.datapath_id]
+        for what, count in (("flows", table.entries), ("groups", table.groups), ("meters", table.meters)):
+            rows = ovs_ofctl(f"dump-{what}", switch.name).splitlines()[1:]
+            rows = [row for row in rows if row.strip() and not row.lstrip().startswith("type=")]
+            assert len(rows) == len(count), (switch.name, what, rows)
+    assert network.route(MIXED) == (0, 0, 0)
+    attached = len(network.service.hellos)
+    network.ryu.stop()
+    network.restart_ryu()
+    network.service.wait_attached(attached + 1)
+    network.service.wait_connected(network.ids)
     assert network.route(MIXED) == (0, 0, 0)
 
 
-def test_what_a_switch_refuses_is_named_by_entry_and_error(network):
+def ovs_ofctl(*arguments: str) -> str:
+    return subprocess.run(
+        ["ovs-ofctl", "-O", "OpenFlow13", *arguments], capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+
+
+def test_a_full_table_is_named_and_nothing_is_left_of_the_program(network):
+    network.route({})
+    core, gateway = (network.wiring.core, network.wiring.cells[SCENARIO.cells[0].id].gateway)
+    before = {node.name: ovs_ofctl("dump-flows", "--no-stats", node.name) for node in network.wiring.switches}
+    full = ["--", "--id=@full", "create", "Flow_Table", "flow_limit=1", "overflow_policy=refuse"]
+    subprocess.run(
+        ["ovs-vsctl", *full, "--", "set", "Bridge", gateway.name, "flow_tables=1=@full"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        result = network.service.program(desired_tables(network.wiring, MIXED))
+    finally:
+        subprocess.run(["ovs-vsctl", "clear", "Bridge", gateway.name, "flow_tables"], check=True)
+    failed = {s.datapath_id: s.error for s in result.switches if s.error}
+    assert list(failed) == [gateway.datapath_id]
+    assert "OFPET_FLOW_MOD_FAILED(5) OFPFMFC_TABLE_FULL(1)" in failed[gateway.datapath_id]
+    assert "table 1 priority 100 eth_type=2048,ipv4_src=" in failed[gateway.datapath_id]
+    assert not any(s.confirmed for s in result.switches) and all(s.rolled_back for s in result.switches)
+    after = {node.name: ovs_ofctl("dump-flows", "--no-stats", node.name) for node in network.wiring.switches}
+    assert after == before and core.name in after
+    assert network.route(MIXED) == (2 * len(MIXED), 0, 0)
+
+
+def test_drift_is_mended_and_what_others_put_there_stays(network):
     network.route(MIXED)
-    core = network.wiring.core.datapath_id
-    table = desired_flows(network.wiring, MIXED)[core]
-    bad = FlowEntry(1, 7, cookie(Kind.ROUTE), Match(ipv4_dst="10.66.0.99"), (Output(1),))  # an IPv4 field without IPv4
-    (result,) = network.service.program({core: (*table, bad)}).switches
-    assert (result.confirmed, result.error) == (False, f"{bad}: OFPET_BAD_MATCH(4) OFPBMC_BAD_PREREQ(9)")
-    assert network.route(MIXED) == (0, 0, 0)
+    gateway = network.wiring.cells[SCENARIO.cells[0].id].gateway.name
+    wanted = ovs_ofctl("dump-flows", "--no-stats", gateway), ovs_ofctl("dump-groups", gateway)
+    foreign = "table=0,priority=7,udp,tp_dst=9999,cookie=0xabc,actions=drop"
+    ovs_ofctl("del-flows", gateway)
+    ovs_ofctl("del-groups", gateway)
+    ovs_ofctl("add-flow", gateway, foreign)
+    deadline = time.monotonic() + 15
+    while True:
+        flows = [f for f in ovs_ofctl("dump-flows", "--no-stats", gateway).splitlines() if "0xabc" not in f]
+        if sorted(flows) == sorted(wanted[0].splitlines()):
+            break
+        assert time.monotonic() < deadline, "the flow entries did not come back"
+        time.sleep(0.1)
+    assert sorted(ovs_ofctl("dump-groups", gateway).splitlines()[1:]) == sorted(wanted[1].splitlines()[1:])
+    assert "tp_dst=9999" in ovs_ofctl("dump-flows", gateway)
+    ovs_ofctl("--strict", "del-flows", gateway, "table=0,priority=7,udp,tp_dst=9999")
+
+
+def test_messages_carry_tables_unchanged(network):
+    for number, table in desired_tables(network.wiring, MIXED).items():
+        assert table_from_proto(table_to_proto(number, table)) == table and any(
+            isinstance(g, Group) for g in table.items
+        )
 
 
 def test_pings_take_the_path_chosen_and_no_other(network):

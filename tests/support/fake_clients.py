@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager, suppress
 
 import grpc
 
-from controller.flows import entry_from_proto, entry_to_proto
+from controller.entries import SwitchTable
+from controller.flow_messages import entry_to_proto, table_from_proto
 from proto import control_pb2, control_pb2_grpc
 
 
@@ -62,24 +63,30 @@ class FakeController:
             error = self.refuse.get(dpid) or ("" if dpid in self.connected else "not connected")
             row = result.switches.add(datapath_id=dpid, confirmed=not error, error=error)
             if not error:
-                wanted = {entry_from_proto(entry) for entry in table.entries}
-                row.added = len(wanted - self.tables.get(dpid, set()))
-                row.deleted = len(self.tables.get(dpid, set()) - wanted)
-                self.tables[dpid] = wanted
+                wanted = table_from_proto(table)
+                before = set(self.tables.get(dpid, SwitchTable()).items)
+                row.added, row.deleted = len(set(wanted.items) - before), len(before - set(wanted.items))
+        if all(row.confirmed for row in result.switches):
+            self.tables |= {table.datapath_id: table_from_proto(table) for table in program.tables}
+        else:
+            for row in result.switches:
+                row.confirmed, row.rolled_back = False, not row.error
         return result
 
     def _statistics(self, request):
         reply = control_pb2.StatsReply(request=request.request)
-        for dpid, entries in self.tables.items():
+        for dpid, table in self.tables.items():
             if not request.datapath_ids or dpid in request.datapath_ids:
-                for entry in entries:
+                for entry in table.entries:
                     reply.flows.add(datapath_id=dpid, entry=entry_to_proto(entry))
         return reply
 
-    async def report_switch(self, channel, dpid, connected):
+    async def report_switch(self, channel, dpid, connected, up=()):
+        """``up``: ports as (number, whether it is up); without any the switch says nothing of its ports."""
         (self.connected.add if connected else self.connected.discard)(dpid)
         stub = control_pb2_grpc.ControlServiceStub(channel)
-        state = control_pb2.SwitchState(datapath_id=dpid, connected=connected)
+        ports = [control_pb2.PortState(port=number, name=f"eth{number}", up=is_up) for number, is_up in up]
+        state = control_pb2.SwitchState(datapath_id=dpid, connected=connected, ports=ports)
         await stub.ReportController(control_pb2.ControllerReport(controller_id=self.id, switch=state))
 
 

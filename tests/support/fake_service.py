@@ -15,7 +15,7 @@ from queue import Queue
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from controller.flows import program_to_proto
+from controller.flow_messages import program_to_proto
 from proto import control_pb2, control_pb2_grpc
 
 OPTIONS = [

@@ -1,4 +1,5 @@
-"""A stream of numbered datagrams from a sensor's namespace to the twin and back, to find what a change loses.
+"""A stream of numbered datagrams from a sensor's namespace to the twin and back, to find what a change loses and for
+how long nothing arrives.
 
 ``udp_stream.py ADDRESS PORT PER_SECOND SECONDS`` sends; ``Echo`` answers in the test process; ``start`` ties the two.
 """
@@ -13,10 +14,12 @@ import time
 
 
 class Echo:
-    """Sends every datagram back to where it came from; ``received`` are their numbers."""
+    """Sends every datagram back to where it came from; ``received`` are their numbers, ``times_s`` when they came, on
+    the monotonic clock."""
 
     def __init__(self, address: str) -> None:
         self.received: list[int] = []
+        self.times_s: list[float] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 0))
         self.address = self._socket.getsockname()
@@ -36,6 +39,7 @@ class Echo:
                 data, source = self._socket.recvfrom(64)
             except TimeoutError:
                 continue
+            self.times_s.append(time.monotonic())
             self.received.append(int(data))
             self._socket.sendto(data, source)
 
