@@ -1,5 +1,6 @@
 # make demo   sets up and runs the main job: ask the twin a question, watch its data cross the emulated network
 # make test   sets up and runs all tests
+# make soak   sets up and runs half an hour of faults, memory and descriptors watched (not part of make test)
 # make setup  only the set-up: system packages, .venv, our package (quick when it is already done)
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -8,13 +9,17 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 APT := mininet openvswitch-switch iproute2 iputils-ping ethtool procps python3 python3-venv
 TOOLS := mnexec ovs-vsctl tc ip ping ethtool ps $(PYTHON)
 
-.PHONY: demo test setup system lint proto lock clean
+.PHONY: demo test soak setup system lint proto lock clean
 
 demo: setup
 	$(SUDO) $(BIN)/links demo
 
 test: setup lint
 	$(SUDO) env CI="$(CI)" LINKS_DATA="$(LINKS_DATA)" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Half an hour of faults; memory and descriptors must stay flat.
+soak: setup
+	$(SUDO) $(BIN)/python -m evaluation.soak $(SOAK_ARGS)
 
 setup: system .venv/ready
 
