@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ryu.lib import hub
+import eventlet
 
 from controller.entries import Changes, FlowError, SwitchTable, difference, stages
 from controller.pipeline import check
@@ -117,7 +117,7 @@ def _carry_out(parts: list[_Part]) -> bool:
 
 def _at_once(step: Callable[[_Part], None], parts: list[_Part]) -> bool:
     """Take a step on all switches at the same time; False: it failed somewhere."""
-    return all([thread.wait() for thread in [hub.spawn(_told, step, part, raise_error=True) for part in parts]])
+    return all([thread.wait() for thread in [eventlet.spawn(_told, step, part) for part in parts]])
 
 
 def _told(step: Callable[[_Part], None], part: _Part) -> bool:
