@@ -145,9 +145,13 @@ class LinksController(app_manager.RyuApp):
         if role_of(datapath.id) is None:
             self._refuse(datapath, "its number says no role in a LINKs network; see docs/sdn.md")
             return
-        known = self.switches.get(datapath.id)
-        if known is not None and _answers(known):
-            self._refuse(datapath, "another switch of this number is connected; give each its own datapath id")
+        while (known := self.switches.get(datapath.id)) is not None:
+            if _answers(known):
+                self._refuse(datapath, "another switch of this number is connected; give each its own datapath id")
+                return
+            if self.switches.get(datapath.id) is known:  # while it was asked, a third one may have come
+                break
+        if datapath.state == DEAD_DISPATCHER:  # ended in the meantime
             return
         if known is not None:
             known.lose("the switch has connected again")

@@ -20,9 +20,9 @@ GOLDEN = File(__file__).parent / "golden"
 DOCS = File(__file__).parents[2] / "docs/sdn.md"
 
 
-def snapshot(avoided=()) -> dict[str, str]:
+def snapshot() -> dict[str, str]:
     """The tables by the switch's name."""
-    tables = desired_tables(WIRING, ROUTES, avoided)
+    tables = desired_tables(WIRING, ROUTES)
     return {node.name: "".join(f"{item}\n" for item in tables[node.datapath_id].items) for node in WIRING.switches}
 
 

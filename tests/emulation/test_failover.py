@@ -11,10 +11,11 @@ import time
 import pytest
 from flow_network import SCENARIO, Network, routes
 
+from controller.flows import desired_tables
 from evaluation import udp_stream
 from mininet_topos.topology import port_interface
 from twin.path import Path
-from twin.wiring import AIR_TX, TO_CORE, TO_GATEWAY
+from twin.wiring import AIR_TX, TO_CORE, TO_GATEWAY, CellWiring, Wiring
 
 pytestmark = pytest.mark.emulation
 
@@ -44,9 +45,7 @@ def link(name: str, up: bool) -> None:
     subprocess.run(["ip", "link", "set", name, "up" if up else "down"], check=True)
 
 
-def cell():
-    from twin.wiring import Wiring
-
+def cell() -> CellWiring:
     return Wiring(SCENARIO).cells[SENSOR.cell]
 
 
@@ -81,7 +80,7 @@ def test_cut_links_cost_a_few_packets_in_both_directions_and_their_return_none(n
     network.route(routes(path))
     before = network.counters()
     running = stream(network, echo, 1.0 + 0.8 * len(ends))
-    cuts, returns = [], []
+    cuts = []
     for i, interface in enumerate(ends):
         arrived(echo, 50 + 80 * i)
         cuts.append(echo.received[-1])
@@ -90,12 +89,11 @@ def test_cut_links_cost_a_few_packets_in_both_directions_and_their_return_none(n
             arrived(echo, 90 + 80 * i)
         finally:
             link(interface, up=True)
-        returns.append(echo.received[-1])
     sent, lost_up, lost = udp_stream.finish(running, echo)
     assert set(lost_up) <= set(lost)
     at_a_cut = [[n for n in lost if cut <= n <= cut + MOST_LOST] for cut in cuts]
     assert all(len(numbers) <= MOST_LOST for numbers in at_a_cut)
-    assert sorted(lost) == sorted(n for numbers in at_a_cut for n in numbers), (cuts, returns, lost)  # none elsewhere
+    assert sorted(lost) == sorted(n for numbers in at_a_cut for n in numbers), (cuts, lost)  # none elsewhere
     other = next(p for p in Path if p is not path)
     after = network.counters_when(lambda now: now.by_path[SENSOR.id][other] > before.by_path[SENSOR.id][other])
     assert after.by_path[SENSOR.id][path] > before.by_path[SENSOR.id][path]
@@ -155,18 +153,13 @@ def test_a_bridge_that_speaks_another_version_only_is_named_and_joins_when_it_sp
     ovs("set", "Bridge", station.name, "protocols=OpenFlow10")
     try:
         network.service.wait_for(lambda: station.datapath_id not in network.service.connected(), 30)
-        result = network.service.program({station.datapath_id: network_table(network, station)})
+        table = desired_tables(network.wiring, routes(Path.SIXG))[station.datapath_id]
+        result = network.service.program({station.datapath_id: table})
         assert result.switches[0].error == "not connected"
     finally:
         ovs("set", "Bridge", station.name, "protocols=OpenFlow13")
     network.service.wait_connected([station.datapath_id])
     assert network.route(routes(Path.SIXG)) == (0, 0, 0)
-
-
-def network_table(network, node):
-    from controller.flows import desired_tables
-
-    return desired_tables(network.wiring, routes(Path.SIXG))[node.datapath_id]
 
 
 def ovs(*arguments: str) -> None:
